@@ -100,7 +100,8 @@ def cross_entropy(
     if _used(label_smoothing):
         values = (1 - label_smoothing) * values + label_smoothing * _mean_nll(shifted, log_normalizer, class_weights)
     if _used(z_loss_weight):
-        values = values + z_loss_weight * jnp.square(log_normalizer + top)
+        log_z = log_normalizer + top
+        values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
     # Added at last: a factor of 0 would turn the inf into NaN.
     values = values + jnp.where(impossible if normalizer is None else impossible & (normalizer > 0), jnp.inf, 0)
     if not soft:
@@ -236,7 +237,8 @@ def binary_cross_entropy_with_logits(
     pos_weight = per_class(logits, pos_weight=pos_weight)
     if _used(label_smoothing):
         targets = (1 - label_smoothing) * targets + label_smoothing / 2
-    values = _binary_nll(logits, targets, pos_weight)
+    values, impossible = _binary_nll(logits, targets, pos_weight)
+    values = values + jnp.where(impossible, jnp.inf, 0)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -279,9 +281,11 @@ def multilabel_soft_margin_loss(
     """
     logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
     class_weights = per_class(logits, class_weights=class_weights)
-    terms = _binary_nll(logits, targets)
-    terms = terms if class_weights is None else class_weights * terms
+    terms, impossible = _binary_nll(logits, targets)
+    if class_weights is not None:
+        terms, impossible = class_weights * terms, impossible & (class_weights > 0)
     values = jnp.sum(terms, axis=-1) / count_classes(logits)
+    values = values + jnp.where(jnp.any(impossible, axis=-1), jnp.inf, 0)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -412,11 +416,13 @@ def _bounded_log_complement(probs: Array) -> Array:
     return jnp.where(certain, -100, jnp.log1p(-jnp.where(certain, 0, probs)))
 
 
-def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> Array:
-    """-w t log σ(s) - (1 - t) log σ(-s), with 0 * inf = 0: two terms that never cancel."""
+def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> tuple[Array, Array]:
+    """-w t log σ(s) - (1 - t) log σ(-s) in two terms that never cancel, without the inf of targets that an infinite
+    logit rules out, and which those are.
+    """
     certain = jnp.isinf(logits)
     finite = jnp.where(certain, 0, logits)
     yes, no = targets * jax.nn.softplus(-finite), (1 - targets) * jax.nn.softplus(finite)
     terms = no + (yes if pos_weight is None else pos_weight * yes)
-    wrong = jnp.where(logits > 0, targets < 1, targets > 0)
-    return jnp.where(certain, jnp.where(wrong, jnp.inf, 0), terms)
+    impossible = certain & jnp.where(logits > 0, targets < 1, targets > 0)
+    return jnp.where(certain, 0, terms), impossible

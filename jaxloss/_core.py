@@ -139,7 +139,7 @@ def _prepared(
     parameters = signature.parameters
     inputs = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     leaves = jax.tree.leaves([bound.arguments[name] for name in inputs])
-    dtype = jnp.dtype("float64" if any(_is_strong_float64(leaf) for leaf in leaves) else "float32")
+    dtype = _compute_dtype(leaves)
 
     prepared = {}
     for name, value in bound.arguments.items():
@@ -159,9 +159,10 @@ def _prepared(
     return prepared
 
 
-def _is_strong_float64(leaf: Any) -> bool:
+def _compute_dtype(leaves: Sequence[Any]) -> jnp.dtype:
     # A Python number is float64 under jax_enable_x64, but a weak one, which must not raise the others' dtype.
-    return getattr(leaf, "dtype", None) == "float64" and not getattr(leaf, "weak_type", False)
+    double = any(getattr(x, "dtype", None) == "float64" and not getattr(x, "weak_type", False) for x in leaves)
+    return jnp.dtype("float64" if double else "float32")
 
 
 def _cast(name: str, value: Any, dtype: Any, *, is_input: bool) -> Any:
@@ -395,7 +396,8 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
             aligned = jnp.expand_dims(mask, tuple(range(mask.ndim, array.ndim))) if mask.ndim else mask
             arrays[name] = jnp.where(aligned, array, harmless)
     for name, array in arrays.items():
-        _check_domain(name, array)
+        if jnp.issubdtype(array.dtype, jnp.floating):  # integers have classes or lengths for a domain
+            _check_domain(name, array)
     return tuple(arrays.values())
 
 
@@ -576,7 +578,7 @@ def reduce(
     chosen: object = reduction  # PartialMean itself stands for what `partial_mean` asks
     if chosen is not PartialMean:
         require_option("reduction", reduction, ("mean", "sum", "none"))
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    values = values.astype(_compute_dtype([values]))
     mask = None if where is None else jnp.asarray(where)
     if mask is not None:
         _require_stretches("where", mask, values.shape)

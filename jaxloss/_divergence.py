@@ -52,10 +52,9 @@ def kl_div(
 
 def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
     absent = targets == (-jnp.inf if log_target else 0)
-    # Both factors are made safe, so that the -inf of an absent class meets neither 0 nor another -inf.
-    present = jnp.where(absent, 1, targets)
-    log_predictions = jnp.where(absent, 0, log_predictions)
-    terms = (
-        jnp.exp(present) * (present - log_predictions) if log_target else present * (jnp.log(present) - log_predictions)
-    )
-    return jnp.where(absent, 0, terms)
+    ruled_out = log_predictions == -jnp.inf
+    # Made safe before the maths: an infinite log meets neither 0 nor another one, in the terms or their gradient.
+    present = jnp.where(absent, 0 if log_target else 1, targets)
+    log_predictions = jnp.where(ruled_out, 0, log_predictions)
+    probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
+    return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)

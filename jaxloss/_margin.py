@@ -89,7 +89,7 @@ def hinge_embedding_loss(
 
     Args:
         predictions: Distances, any shape.
-        targets: 1 for similar, -1 for dissimilar, of the shape of `predictions`.
+        targets: 1 for similar, -1 for dissimilar, of the shape of `predictions`; others make the loss NaN.
         margin: Distance from which a dissimilar pair costs nothing.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
 
@@ -106,7 +106,7 @@ def hinge_embedding_loss(
         Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = jnp.where(targets > 0, predictions, _hinge(margin - predictions))
+    values = _by_sign(targets, predictions, _hinge(margin - predictions))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -170,7 +170,7 @@ def cosine_embedding_loss(
     Args:
         x1: Vectors, shape (..., features).
         x2: Vectors, of the shape of `x1`.
-        targets: 1 for similar, -1 for dissimilar, of the shape of `x1` without `axis`.
+        targets: 1 for similar, -1 for dissimilar, of the shape of `x1` without `axis`; others make the loss NaN.
         margin: Cosine up to which a dissimilar pair costs nothing, in [-1, 1].
         axis: The feature axis.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
@@ -190,7 +190,7 @@ def cosine_embedding_loss(
     """
     x1, x2, targets = rowwise_inputs(where, axis, x1=x1, x2=x2, per_row={"targets": targets})
     similarity = cosine(x1, x2)
-    values = jnp.where(targets > 0, 1 - similarity, _hinge(similarity - margin))
+    values = _by_sign(targets, 1 - similarity, _hinge(similarity - margin))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -424,6 +424,12 @@ def multilabel_margin_loss(
 def _hinge(x: Array) -> Array:
     # Written so that NaN stays NaN, and that a tie has the slope's gradient: with margin 0, equal scores still part.
     return jnp.where(x < 0, 0, x)
+
+
+def _by_sign(targets: Array, similar: Array, dissimilar: Array) -> Array:
+    # A target that is no sign, such as the 0 of another convention, must not pass for one.
+    validity = jnp.where(jnp.abs(targets) == 1, 1, jnp.nan)
+    return validity * jnp.where(targets > 0, similar, dissimilar)
 
 
 def _triplet(

@@ -116,7 +116,9 @@ def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label
     """The forward algorithm, in logs: -inf where there is no alignment."""
     # States: a blank before, between and after the labels. A path may stay, advance, or jump over a blank that
     # stands between different labels.
-    states = jnp.full((*labels.shape[:-1], 2 * labels.shape[-1] + 1), blank).at[..., 1::2].set(labels)
+    blanks = jnp.full_like(labels, blank)
+    states = jnp.stack([blanks, labels], axis=-1).reshape(*labels.shape[:-1], 2 * labels.shape[-1])
+    states = jnp.concatenate([states, jnp.full_like(states, blank, shape=(*labels.shape[:-1], 1))], axis=-1)
     jumps = (states != blank) & (states != _delayed(states, 2, blank))
     emissions = jnp.moveaxis(jnp.take_along_axis(log_probs, states[..., None, :], axis=-1), -2, 0)
 
@@ -128,7 +130,7 @@ def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label
 
     # Before the first frame all mass is on the first blank: staying there and advancing are the two ways to begin.
     start = jnp.where(_positions(states, -1) == 0, 0, -jnp.inf) + jnp.zeros_like(emissions, shape=states.shape)
-    forward, _ = jax.lax.scan(step, start, (emissions, jnp.arange(log_probs.shape[-2])))
+    forward, _ = jax.lax.scan(step, start, (emissions, jnp.arange(log_probs.shape[-2], dtype=jnp.int32)))
     last_blank = at_labels(forward, 2 * label_lengths)
     last_label = jnp.where(label_lengths > 0, at_labels(forward, jnp.maximum(2 * label_lengths - 1, 0)), -jnp.inf)
     return _log_sum(jnp.stack([last_blank, last_label]))
@@ -136,11 +138,11 @@ def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label
 
 def _log_sum(terms: Array) -> Array:
     """log Σ exp over the first axis; an empty sum is -inf, with gradient 0."""
-    top = jnp.max(jax.lax.stop_gradient(terms), axis=0)
+    top = jnp.max(jax.lax.stop_gradient(terms), axis=0, keepdims=True)
     top = jnp.where(top == -jnp.inf, 0, top)
     total = jnp.sum(jnp.exp(terms - top), axis=0)
     empty = total == 0
-    return jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1, total)) + top)
+    return jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1, total)) + top[0])
 
 
 def _delayed(states: Array, steps: int, fill: float) -> Array:

@@ -1,0 +1,235 @@
+"""One line per call of a loss: what it takes, with which options, and which laws it is exempt from.
+
+The laws of `test_laws.py` run over every line. A new loss needs one here, and nothing else, to be held to all of them.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import jax
+import jaxloss
+import numpy as np
+
+CLASSES = 5
+SYMBOLS = 3
+FRAMES = 7
+
+# Options that change the program; all others are numbers or arrays that may be traced.
+STATIC = {
+    *("axis", "blank", "cutoffs", "distance_function", "full"),
+    *("log_input", "log_target", "p", "swap", "zero_infinity"),
+}
+
+Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One kind of argument.
+
+    Attributes:
+        sample: Makes it for a batch shape, away from kinks.
+        edges: Entries where gradients are prone to break, stacked along the first axis.
+        batched: Whether it has an entry per loss, unlike parameters.
+        invalid: A value that is not allowed, which checkify has to find.
+        discrete: Whether values between its own mean nothing, so that it has no derivative.
+    """
+
+    sample: Sampler
+    edges: Any = None
+    batched: bool = True
+    invalid: float | None = None
+    discrete: bool = False
+
+
+def _normal(*entry: int, scale: float = 1.0) -> Sampler:
+    return lambda rng, batch: scale * rng.normal(size=(*batch, *entry))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits)
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def _label_lists(rng: np.random.Generator, batch: tuple[int, ...]) -> np.ndarray:
+    lists = rng.permuted(np.broadcast_to(np.arange(CLASSES), (*batch, CLASSES)), axis=-1)
+    lists[..., 2] = -1
+    return lists
+
+
+def _rows(*rows: list[float]) -> np.ndarray:
+    return np.array([(row * CLASSES)[:CLASSES] for row in rows])
+
+
+REAL = Input(_normal(), np.array([0.0, 1.0, -1.0, 1e-20, 1e4, -1e4]))
+LOGIT = Input(_normal(scale=2.0), np.array([0.0, 1.0, 1e4, -1e4, 1e30, -1e30]))
+LOG_RATE = Input(_normal(), np.array([0.0, 1.0, -1e4, 40.0]))
+PROB = Input(lambda rng, batch: rng.uniform(0.1, 0.9, batch), np.array([0.0, 1.0, 0.5, 1e-30]), invalid=1.5)
+BIT = Input(lambda rng, batch: rng.integers(0, 2, batch).astype(float), np.array([0.0, 1.0]), invalid=-0.5)
+SIGN = Input(lambda rng, batch: rng.choice([-1.0, 1.0], batch), np.array([-1.0, 1.0]), invalid=0.5, discrete=True)
+COUNT = Input(lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1.0, 2.0, 1e4]), invalid=-3.0)
+RATE = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e30]))
+LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), invalid=77)
+
+LOGITS = Input(
+    _normal(CLASSES, scale=2.0),
+    _rows([0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf], [3e38, -3e38]),
+)
+LOG_PROBS = Input(
+    lambda rng, batch: np.log(_softmax(rng.normal(size=(*batch, CLASSES)))), _rows([-1.6], [0.0, -np.inf, -1e30])
+)
+SCORES = replace(LOGITS, edges=_rows([0.0], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]))
+SIMPLEX = Input(
+    lambda rng, batch: _softmax(rng.normal(size=(*batch, CLASSES))), _rows([0.2], [1.0, 0.0, 0.0, 0.0, 0.0], [0.0])
+)
+DISTRIBUTION = replace(SIMPLEX, invalid=-0.5)
+BITS = Input(
+    lambda rng, batch: rng.integers(0, 2, (*batch, CLASSES)).astype(float), _rows([0.0], [1.0], [1.0, 0.0]), invalid=2.0
+)
+LABEL_LISTS = Input(_label_lists, _rows([-1], [3, -1], [0, 1, 2, 3, 4], [1, 1, 0, -1]).astype(int), invalid=77)
+VECTOR = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e-25], [1e25, -1e25], [1e25, 1e-25], [0.0, 1.0, 0.0], [1e-40]))
+
+FEATURES = VECTOR
+HEAD = Input(lambda rng, batch: rng.normal(size=(CLASSES, 4)), batched=False)
+TAILS = Input(
+    lambda rng, batch: tuple((rng.normal(size=(CLASSES, 3)), rng.normal(size=(3, size))) for size in (2, 3)),
+    batched=False,
+)
+ADAPTIVE_LABEL = Input(lambda rng, batch: rng.integers(0, 7, batch), np.arange(7), invalid=77)
+FRAME_LOGITS = Input(_normal(FRAMES, CLASSES), np.zeros((1, FRAMES, CLASSES)))
+SYMBOL_LISTS = Input(
+    lambda rng, batch: rng.integers(1, 4, (*batch, SYMBOLS)), np.array([[1, 1, 1], [1, 2, 3]]), invalid=77
+)
+FRAME_COUNT = Input(
+    lambda rng, batch: rng.integers(FRAMES - 1, FRAMES + 1, batch), np.array([0, 1, FRAMES]), invalid=77
+)
+SYMBOL_COUNT = Input(lambda rng, batch: rng.integers(1, SYMBOLS + 1, batch), np.array([0, SYMBOLS]), invalid=77)
+
+CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A loss, its inputs, its options, and the laws that do not hold for it."""
+
+    loss: Callable[..., jax.Array]
+    kinds: tuple[Input, ...]
+    options: Mapping[str, Any]
+    exempt: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def name(self) -> str:
+        options = ",".join(f"{name}={_short(value)}" for name, value in self.options.items())
+        return f"{self.loss.__name__}({options})"
+
+    @property
+    def static(self) -> dict[str, Any]:
+        return {name: value for name, value in self.options.items() if name in STATIC}
+
+    @property
+    def traced(self) -> dict[str, Any]:
+        return {name: np.asarray(value) for name, value in self.options.items() if name not in STATIC}
+
+    @property
+    def names(self) -> list[str]:
+        return list(inspect.signature(self.loss).parameters)[: len(self.kinds)]
+
+    def inputs(self, batch: tuple[int, ...], seed: int = 0) -> tuple[Any, ...]:
+        """Random inputs, the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        return tuple(kind.sample(rng, batch) for kind in self.kinds)
+
+    def edge_inputs(self) -> tuple[Any, ...]:
+        """Every combination of the inputs' edges, as one batch."""
+        rng = np.random.default_rng(0)
+        batched = [kind for kind in self.kinds if kind.batched]
+        combinations = np.array(list(product(*(range(len(kind.edges)) for kind in batched))))
+        columns = iter(combinations.T)
+        return tuple(kind.edges[next(columns)] if kind.batched else kind.sample(rng, ()) for kind in self.kinds)
+
+    def batched(self, function: Callable[[Any], Any], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs with those that have an entry per loss mapped."""
+        return tuple(function(x) if kind.batched else x for kind, x in zip(self.kinds, inputs, strict=True))
+
+
+def _short(value: Any) -> str:
+    if callable(value):
+        return str(value.__name__)
+    return "[...]" if isinstance(value, np.ndarray) else repr(value)
+
+
+def call(loss: Callable[..., jax.Array], *kinds: Input, exempt: tuple[str, ...] = (), **options: Any) -> Call:
+    return Call(loss, kinds, options, frozenset(exempt))
+
+
+def manhattan(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jax.numpy.abs(x - y).sum(axis=-1)
+
+
+CATALOGUE = [
+    # Regression.
+    call(jaxloss.l1_loss, REAL, REAL),
+    call(jaxloss.mse_loss, REAL, REAL),
+    call(jaxloss.huber_loss, REAL, REAL),
+    call(jaxloss.huber_loss, REAL, REAL, delta=0.7),
+    call(jaxloss.smooth_l1_loss, REAL, REAL),
+    call(jaxloss.smooth_l1_loss, REAL, REAL, beta=0.3),
+    call(jaxloss.smooth_l1_loss, REAL, REAL, beta=0.0, exempt=("option_derivatives",)),  # at its least value
+    # Likelihood.
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE),
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1e-3),
+    # The factor is held constant by definition, so the gradient is not that of the value.
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives",)),
+    call(jaxloss.poisson_nll_loss, LOG_RATE, COUNT),
+    call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
+    # Classification.
+    call(jaxloss.cross_entropy, LOGITS, LABEL),
+    call(jaxloss.cross_entropy, LOGITS, LABEL, class_weights=CLASS_WEIGHTS, label_smoothing=0.1, z_loss_weight=0.01),
+    call(jaxloss.cross_entropy, LOGITS, DISTRIBUTION),
+    call(
+        jaxloss.cross_entropy,
+        LOGITS,
+        DISTRIBUTION,
+        class_weights=CLASS_WEIGHTS,
+        label_smoothing=0.1,
+        z_loss_weight=0.01,
+    ),
+    call(jaxloss.nll_loss, LOG_PROBS, LABEL),
+    call(jaxloss.nll_loss, LOG_PROBS, LABEL, class_weights=CLASS_WEIGHTS, ignore_index=1),
+    call(jaxloss.binary_cross_entropy, PROB, PROB),
+    call(jaxloss.binary_cross_entropy_with_logits, LOGIT, PROB),
+    call(jaxloss.binary_cross_entropy_with_logits, LOGIT, BIT, pos_weight=3.0, label_smoothing=0.1),
+    call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS),
+    call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS, class_weights=CLASS_WEIGHTS),
+    call(jaxloss.adaptive_log_softmax_with_loss, FEATURES, ADAPTIVE_LABEL, HEAD, TAILS, cutoffs=(2, 4)),
+    # Margin.
+    call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN),
+    call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),
+    call(jaxloss.hinge_embedding_loss, RATE, SIGN),
+    call(jaxloss.hinge_embedding_loss, RATE, SIGN, margin=2.0),
+    call(jaxloss.soft_margin_loss, LOGIT, SIGN),
+    call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN),
+    call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN, margin=-0.5),
+    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR),
+    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=3.0, eps=0.0, margin=2.0, swap=True),
+    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=1.0),
+    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=np.inf),
+    call(jaxloss.triplet_margin_with_distance_loss, VECTOR, VECTOR, VECTOR, distance_function=manhattan),
+    call(
+        jaxloss.triplet_margin_with_distance_loss,
+        *(VECTOR, VECTOR, VECTOR),
+        **{"distance_function": manhattan, "margin": 0.3, "swap": True},
+    ),
+    call(jaxloss.multi_margin_loss, SCORES, LABEL),
+    call(jaxloss.multi_margin_loss, SCORES, LABEL, p=2, margin=0.5, class_weights=CLASS_WEIGHTS),
+    call(jaxloss.multilabel_margin_loss, SCORES, LABEL_LISTS),
+    # Divergence.
+    call(jaxloss.kl_div, LOG_PROBS, SIMPLEX),
+    call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
+    # Sequence.
+    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT),
+    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT, blank=4, zero_infinity=True),
+]
