@@ -238,8 +238,9 @@ def _squeeze_hint(name: str, array: Array, shape: tuple[int, ...]) -> str:
     return f": use {name}[..., 0]" if array.shape == (*shape, 1) else ""
 
 
-def _require_stretches(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    """Scalars, or the rank of the loss with axes of its sizes or 1: anything else could mean two things."""
+def _stretching(name: str, option: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """A scalar, or of the rank of the loss with axes of its sizes or 1: anything else could mean two things."""
+    array = jnp.asarray(option)
     message = f"{name} must be a scalar or have the rank of the loss, which is {shape}, got {array.shape}"
     if array.ndim and array.ndim < len(shape):
         if array.shape == shape[: array.ndim]:
@@ -249,6 +250,7 @@ def _require_stretches(name: str, array: Array, shape: tuple[int, ...]) -> None:
     if array.ndim:
         _require(chex.assert_rank, array, len(shape), message=message)
         _require(chex.assert_is_broadcastable, array.shape, shape, message=message)
+    return array
 
 
 def _check_domain(name: str, array: Array, domain: Domain | None = None) -> None:
@@ -315,17 +317,8 @@ def rowwise_inputs(
     Raises:
         ValueError: Shapes differ, there is no such axis, or `where` does not fit them.
     """
-    arrays, entries = _arrays(inputs), _arrays(per_row or {})
-    _require_equal_shapes(arrays)
-    rows = {name: _axis_last(name, array, axis) for name, array in arrays.items()}
-    batch = _shape(rows)[:-1]
-    for name, array in entries.items():
-        first = next(iter(arrays))
-        message = f"{name} {array.shape} must have the shape of {first} {arrays[first].shape} without axis {axis}"
-        if array.shape == arrays[first].shape:
-            message += f": for one-hot or soft {name} pass floats" if name == "labels" else ""
-        _require(chex.assert_shape, array, batch, message=message + _squeeze_hint(name, array, batch))
-    return shielded(where, batch, **rows, **entries)
+    rows, batch = _rows(axis, inputs, per_row or {})
+    return shielded(where, batch, **rows)
 
 
 def labelled_inputs(
@@ -360,14 +353,15 @@ def labelled_inputs(
     labels = jnp.asarray(labels)
     integers = jnp.issubdtype(labels.dtype, jnp.integer)
     _require_dtype(integers, f"labels must be integers, or probabilities with a class axis, got {labels.dtype}")
+    arrays, batch = _rows(axis, inputs, {"labels": labels})
     if ignore_index is not None:
         counted = labels != ignore_index
-        where = counted if where is None else counted & jnp.asarray(where)
-    rows, labels = rowwise_inputs(where, axis, per_row={"labels": labels}, **inputs)
+        where = counted if where is None else counted & _stretching("where", where, batch)
+    rows, labels = shielded(where, batch, **arrays)
     classes = classes or rows.shape[-1]
     valid = (labels >= 0) & (labels < classes)
     check_values(valid, labels, f"labels must be in [0, {classes})")
-    return rows, jnp.where(valid, labels, 0), where, jnp.where(valid, 1, jnp.nan).astype(rows.dtype)
+    return rows, jnp.where(valid, labels, 0), where, poison(valid)
 
 
 def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike) -> tuple[Array, ...]:
@@ -388,8 +382,7 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
     """
     arrays = _arrays(inputs)
     if where is not None:
-        mask = jnp.asarray(where)
-        _require_stretches("where", mask, shape)
+        mask = _stretching("where", where, shape)
         for name, array in arrays.items():
             # 1 is a probability, a variance, a logit, a sign; 0 is a class of every label.
             harmless = 1 if jnp.issubdtype(array.dtype, jnp.floating) else 0
@@ -424,6 +417,11 @@ def per_class(rows: Array, /, **option: ArrayLike | None) -> Array | None:
     require_shape(name, array, (classes,), "one entry per class")
     _check_domain(name, array, NON_NEGATIVE)
     return jnp.expand_dims(array, tuple(range(rows.ndim - 1)))
+
+
+def poison(valid: Array, /) -> Array:
+    """1 where an entry is valid, else NaN: a factor, since selecting NaN would leave the gradient 0 and look right."""
+    return jnp.where(valid, 1, jnp.nan)
 
 
 def at_labels(rows: Array, labels: Array, /) -> Array:
@@ -461,6 +459,23 @@ def _arrays(inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
 
 def _shape(arrays: Mapping[str, Array]) -> tuple[int, ...]:
     return next(iter(arrays.values())).shape
+
+
+def _rows(
+    axis: int, inputs: Mapping[str, ArrayLike], per_row: Mapping[str, ArrayLike]
+) -> tuple[dict[str, Array], tuple[int, ...]]:
+    """Inputs with their rows last, and what there is one of per row, once their shapes fit; and the batch shape."""
+    arrays, entries = _arrays(inputs), _arrays(per_row)
+    _require_equal_shapes(arrays)
+    rows = {name: _axis_last(name, array, axis) for name, array in arrays.items()}
+    batch = _shape(rows)[:-1]
+    first, shape = next(iter(arrays)), _shape(arrays)
+    for name, array in entries.items():
+        message = f"{name} {array.shape} must have the shape of {first} {shape} without axis {axis}"
+        if name == "labels" and array.shape == shape:
+            message += ": for one-hot or soft labels pass floats"
+        _require(chex.assert_shape, array, batch, message=message + _squeeze_hint(name, array, batch))
+    return rows | entries, batch
 
 
 def _axis_last(name: str, array: Array, axis: int) -> Array:
@@ -579,13 +594,11 @@ def reduce(
     if chosen is not PartialMean:
         require_option("reduction", reduction, ("mean", "sum", "none"))
     values = values.astype(_compute_dtype([values]))
-    mask = None if where is None else jnp.asarray(where)
+    mask = None if where is None else _stretching("where", where, values.shape)
     if mask is not None:
-        _require_stretches("where", mask, values.shape)
         values = jnp.where(mask, values, 0)
     if weights is not None:
-        multipliers = jnp.asarray(weights).astype(values.dtype)
-        _require_stretches("weights", multipliers, values.shape)
+        multipliers = _stretching("weights", weights, values.shape).astype(values.dtype)
         multipliers = multipliers if mask is None else jnp.where(mask, multipliers, 0)
         _check_domain("weights", multipliers, NON_NEGATIVE)
         values = multipliers * values

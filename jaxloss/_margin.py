@@ -21,6 +21,7 @@ from ._core import (
     labelled_inputs,
     loss_function,
     per_class,
+    poison,
     reduce,
     require_shape,
     rowwise_inputs,
@@ -428,8 +429,7 @@ def _hinge(x: Array) -> Array:
 
 def _by_sign(targets: Array, similar: Array, dissimilar: Array) -> Array:
     # A target that is no sign, such as the 0 of another convention, must not pass for one.
-    validity = jnp.where(jnp.abs(targets) == 1, 1, jnp.nan)
-    return validity * jnp.where(targets > 0, similar, dissimilar)
+    return poison(jnp.abs(targets) == 1) * jnp.where(targets > 0, similar, dissimilar)
 
 
 def _triplet(
@@ -455,8 +455,7 @@ def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
     listed = positions < ends
     valid = (labels >= 0) & (labels < classes)
     check_values(valid | ~listed, labels, f"labels must be in [0, {classes}), or -1 to end a list")
-    validity = jnp.where(jnp.all(valid | ~listed, axis=-1), 1, jnp.nan)
-    return jnp.where(valid & listed, labels, 0), listed, validity
+    return jnp.where(valid & listed, labels, 0), listed, poison(jnp.all(valid | ~listed, axis=-1))
 
 
 def _finite(scores: Array) -> tuple[Array, Array]:

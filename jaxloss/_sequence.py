@@ -12,6 +12,7 @@ from ._core import (
     at_labels,
     check_values,
     loss_function,
+    poison,
     reduce,
     require_option,
     require_shape,
@@ -79,7 +80,9 @@ def ctc_loss(
     # Padding of any kind must not reach the maths either.
     logits = jnp.where(_positions(logits, -2) < logit_lengths[..., None, None], logits, 0)
     labels, validity = _valid_labels(labels, logits.shape, logit_lengths, label_lengths, blank)
-    values = -_log_alignments(log_softmax(logits), labels, logit_lengths, label_lengths, blank)
+    # The logits are poisoned too: a wrong label may leave no alignment, and then no gradient to poison.
+    log_probs = validity[..., None, None] * log_softmax(logits)
+    values = -_log_alignments(log_probs, labels, logit_lengths, label_lengths, blank)
     if zero_infinity:
         values = jnp.where(values == jnp.inf, 0, values)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
@@ -109,16 +112,16 @@ def _valid_labels(
     check_values(fitting, logit_lengths, f"logit_lengths must be in [0, {frames}]")
     check_values(fitting_labels, label_lengths, f"label_lengths must be in [0, {labels.shape[-1]}]")
     valid = jnp.all(symbols | ~listed, axis=-1) & fitting & fitting_labels
-    return jnp.where(symbols & listed, labels, 0), jnp.where(valid, 1, jnp.nan)
+    return jnp.where(symbols & listed, labels, 0), poison(valid)
 
 
 def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label_lengths: Array, blank: int) -> Array:
     """The forward algorithm, in logs: -inf where there is no alignment."""
     # States: a blank before, between and after the labels. A path may stay, advance, or jump over a blank that
     # stands between different labels.
-    blanks = jnp.full_like(labels, blank)
-    states = jnp.stack([blanks, labels], axis=-1).reshape(*labels.shape[:-1], 2 * labels.shape[-1])
-    states = jnp.concatenate([states, jnp.full_like(states, blank, shape=(*labels.shape[:-1], 1))], axis=-1)
+    between = jnp.stack([jnp.full_like(labels, blank), labels], axis=-1)
+    states = between.reshape(*labels.shape[:-1], 2 * labels.shape[-1])
+    states = jnp.pad(states, [(0, 0)] * (states.ndim - 1) + [(0, 1)], constant_values=blank)
     jumps = (states != blank) & (states != _delayed(states, 2, blank))
     emissions = jnp.moveaxis(jnp.take_along_axis(log_probs, states[..., None, :], axis=-1), -2, 0)
 
@@ -129,7 +132,8 @@ def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label
         return jnp.where(time < logit_lengths[..., None], arrived, forward), None
 
     # Before the first frame all mass is on the first blank: staying there and advancing are the two ways to begin.
-    start = jnp.where(_positions(states, -1) == 0, 0, -jnp.inf) + jnp.zeros_like(emissions, shape=states.shape)
+    # Made of the states, which carry the sharding that the loop has to keep.
+    start = jnp.where(_positions(states, -1) == 0, jnp.zeros_like(states, log_probs.dtype), -jnp.inf)
     forward, _ = jax.lax.scan(step, start, (emissions, jnp.arange(log_probs.shape[-2], dtype=jnp.int32)))
     last_blank = at_labels(forward, 2 * label_lengths)
     last_label = jnp.where(label_lengths > 0, at_labels(forward, jnp.maximum(2 * label_lengths - 1, 0)), -jnp.inf)

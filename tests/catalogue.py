@@ -15,7 +15,7 @@ import numpy as np
 
 CLASSES = 5
 SYMBOLS = 3
-FRAMES = 7
+FRAMES = 5
 
 # Options that change the program; all others are numbers or arrays that may be traced.
 STATIC = {
@@ -204,7 +204,17 @@ CATALOGUE = [
     call(jaxloss.binary_cross_entropy_with_logits, LOGIT, BIT, pos_weight=3.0, label_smoothing=0.1),
     call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS),
     call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS, class_weights=CLASS_WEIGHTS),
-    call(jaxloss.adaptive_log_softmax_with_loss, FEATURES, ADAPTIVE_LABEL, HEAD, TAILS, cutoffs=(2, 4)),
+    # The class axes of its head and tails are of different sizes: they cannot all be sharded alike.
+    call(
+        jaxloss.adaptive_log_softmax_with_loss,
+        *(FEATURES, ADAPTIVE_LABEL, HEAD, TAILS),
+        **{"cutoffs": (2, 4), "exempt": ("class_sharding",)},
+    ),
+    call(
+        jaxloss.adaptive_log_softmax_with_loss,
+        *(FEATURES, ADAPTIVE_LABEL, HEAD, TAILS),
+        **{"cutoffs": (2, 4), "head_bias": np.array([0.5, -1.0, 0.0, 2.0]), "exempt": ("class_sharding",)},
+    ),
     # Margin.
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN),
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),
@@ -229,7 +239,11 @@ CATALOGUE = [
     # Divergence.
     call(jaxloss.kl_div, LOG_PROBS, SIMPLEX),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
-    # Sequence.
-    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT),
-    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT, blank=4, zero_infinity=True),
+    # Sequence. CTC picks its labels' columns out of the class axis, once per frame: that gathers.
+    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT, exempt=("class_sharding",)),
+    call(
+        jaxloss.ctc_loss,
+        *(FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT),
+        **{"blank": 4, "zero_infinity": True, "exempt": ("class_sharding",)},
+    ),
 ]

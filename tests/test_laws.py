@@ -10,14 +10,16 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import jaxloss
 import numpy as np
 import pytest
 from jax.experimental import checkify
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from catalogue import CATALOGUE, Call
+from catalogue import CATALOGUE, CLASSES, Call
 
 N = 6
 ALL = np.ones(N, bool)
@@ -408,3 +410,56 @@ def test_checkify_names_the_culprit(call: Call) -> None:
             ):
                 checked(bad, ALL, ONES)[0].throw()
             checked(bad, SOME, ONES)[0].throw()
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@over_catalogue
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda axis_type: axis_type.name)
+@pytest.mark.parametrize("sharded", ["batch", "classes"])
+def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, sharded: str) -> None:
+    by_class = sharded == "classes"
+    inputs, traced = call.inputs((8,)), call.traced
+    if by_class and ("class_sharding" in call.exempt or np.ndim(inputs[0]) == 1):
+        return
+    mesh = jax.make_mesh((CLASSES if by_class else 8,), ("devices",), axis_types=(axis_type,))
+
+    def spec(x: Any, *, batched: bool = True) -> PartitionSpec:
+        if by_class:
+            return (
+                PartitionSpec(*[None] * (np.ndim(x) - 1), "devices")
+                if np.shape(x)[-1:] == (CLASSES,) and np.result_type(x) == float
+                else PartitionSpec()
+            )
+        return PartitionSpec("devices") if batched else PartitionSpec()
+
+    def placed(tree: Any, *, batched: bool) -> Any:
+        return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(mesh, spec(x, batched=batched))), tree)
+
+    def loss(floating: Any, options: Any) -> Any:
+        return call.loss(*rebuild(floating), **options, **call.static)
+
+    floating, rebuild = split(inputs)
+    expected = jax.jit(jax.value_and_grad(loss))(floating, traced)
+    with jax.set_mesh(mesh):
+        inputs = tuple(placed(x, batched=kind.batched) for kind, x in zip(call.kinds, inputs, strict=True))
+        floating, rebuild = split(inputs)
+        arguments = floating, placed(traced, batched=False)
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
+        assert_same(compiled(*arguments), expected, 1e-10)
+    assert "all-gather" not in compiled.as_text()
+
+
+@pytest.mark.slow
+@over_catalogue
+def test_every_loss_lowers_for_cuda_and_tpu(call: Call) -> None:
+    floating, rebuild = split(call.inputs((N,)))
+    floating = [x.astype(np.float32) for x in floating]
+
+    def loss(floating: Any, weights: Any) -> Any:
+        return call.loss(*rebuild(floating), **call.options, where=ALL, weights=weights)
+
+    exported = jax.export.export(jax.jit(jax.value_and_grad(loss)), platforms=["cuda", "tpu"])
+    assert exported(floating, ONES.astype(np.float32)).platforms == ("cuda", "tpu")

@@ -1,0 +1,53 @@
+# Needs Python (3.11 to 3.13) and make; everything else goes into an environment of its own.
+PYTHON ?= python3
+VENV ?= .venv
+# A requirement to test against, such as "jax==0.10.0 jaxlib==0.10.0".
+WITH ?=
+
+RUN = $(VENV)/bin/python -W error -m
+
+.PHONY: demo test slow lint types doctest golden bench wheel clean
+
+demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
+	$(VENV)/bin/python examples/fashion_mnist.py
+
+test: $(VENV)/dev  ## The tests: under ten minutes on two cores.
+	$(RUN) pytest -n auto --dist loadgroup tests
+
+slow: $(VENV)/dev  ## The dear tests: devices, lowering for GPU and TPU, ten epochs on the real images.
+	$(RUN) pytest -n auto --dist loadgroup --slow -m slow tests
+
+doctest: $(VENV)/dev
+	$(RUN) pytest -n auto --doctest-modules jaxloss
+
+lint: $(VENV)/dev
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: $(VENV)/dev
+	$(VENV)/bin/mypy
+
+golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fails where they differ.
+	$(VENV)/bin/python tests/make_golden.py --check
+
+bench: $(VENV)/golden  ## An epoch of the example beside the same loop in PyTorch.
+	$(VENV)/bin/python benchmarks/fashion_mnist_epoch.py
+
+wheel: $(VENV)/dev  ## Builds the wheel and imports it in a clean environment.
+	rm -rf dist $(VENV)-wheel
+	$(VENV)/bin/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/pip install --quiet dist/*.whl
+	cd $(VENV)-wheel && bin/python -W error -c "import jaxloss; print('jaxloss', jaxloss.__version__)"
+
+clean:
+	rm -rf .venv* dist runs
+
+# One environment; a stamp for each extra that is in it.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+
+$(VENV)/%: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet --editable '.[$*]' $(WITH)
+	touch $@
