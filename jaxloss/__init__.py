@@ -4,13 +4,24 @@ Every loss is `loss(inputs, ..., *, options, where=None, weights=None, reduction
 """
 
 # The kit: for losses of your own.
+# Classification.
+from ._classification import adaptive_log_softmax_with_loss as adaptive_log_softmax_with_loss
+from ._classification import binary_cross_entropy as binary_cross_entropy
+from ._classification import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ._classification import cross_entropy as cross_entropy
+from ._classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from ._classification import nll_loss as nll_loss
 from ._core import AT_LEAST_ONE as AT_LEAST_ONE
 from ._core import NON_NEGATIVE as NON_NEGATIVE
 from ._core import POSITIVE as POSITIVE
 from ._core import PROBABILITY as PROBABILITY
 from ._core import SIGN as SIGN
 from ._core import Domain as Domain
+from ._core import Mask as Mask
 from ._core import PartialMean as PartialMean
+from ._core import Reduction as Reduction
+from ._core import Scalar as Scalar
+from ._core import Weights as Weights
 from ._core import at_labels as at_labels
 from ._core import elementwise_inputs as elementwise_inputs
 from ._core import labelled_inputs as labelled_inputs
@@ -21,23 +32,12 @@ from ._core import reduce as reduce
 from ._core import rowwise_inputs as rowwise_inputs
 from ._core import shielded as shielded
 
-# Regression.
-from ._regression import huber_loss as huber_loss
-from ._regression import l1_loss as l1_loss
-from ._regression import mse_loss as mse_loss
-from ._regression import smooth_l1_loss as smooth_l1_loss
+# Divergence.
+from ._divergence import kl_div as kl_div
 
 # Likelihood.
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss
 from ._likelihood import poisson_nll_loss as poisson_nll_loss
-
-# Classification.
-from ._classification import adaptive_log_softmax_with_loss as adaptive_log_softmax_with_loss
-from ._classification import binary_cross_entropy as binary_cross_entropy
-from ._classification import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from ._classification import cross_entropy as cross_entropy
-from ._classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
-from ._classification import nll_loss as nll_loss
 
 # Margin.
 from ._margin import cosine_embedding_loss as cosine_embedding_loss
@@ -49,8 +49,11 @@ from ._margin import soft_margin_loss as soft_margin_loss
 from ._margin import triplet_margin_loss as triplet_margin_loss
 from ._margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 
-# Divergence.
-from ._divergence import kl_div as kl_div
+# Regression.
+from ._regression import huber_loss as huber_loss
+from ._regression import l1_loss as l1_loss
+from ._regression import mse_loss as mse_loss
+from ._regression import smooth_l1_loss as smooth_l1_loss
 
 # Sequence.
 from ._sequence import ctc_loss as ctc_loss

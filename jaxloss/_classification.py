@@ -1,6 +1,7 @@
 """Losses between predicted classes and labels or probabilities."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Integer, Real
 
 from ._core import (
     PROBABILITY,
-    NON_NEGATIVE,
+    Domain,
     Mask,
     Reduction,
     Scalar,
@@ -24,7 +25,12 @@ from ._core import (
     require_shape,
     rowwise_inputs,
 )
-from ._softmax import count_classes, log_sum_exp, shift
+from ._softmax import count_classes, finite, nll, normalizer, with_impossible
+
+_CUTOFFS = Domain(
+    "rising numbers of classes",
+    lambda cutoffs: len(cutoffs) > 0 and all(low < high for low, high in pairwise((0, *cutoffs))),
+)
 
 
 @loss_function(static=("axis",), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})
@@ -87,26 +93,25 @@ def cross_entropy(
         logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     class_weights = per_class(logits, class_weights=class_weights)
 
-    shifted, top = shift(logits)
-    log_normalizer = log_sum_exp(shifted)
+    top, log_normalizer = normalizer(logits)
     if soft:
         targets = labels if class_weights is None else class_weights * labels
-        values, impossible = _expected_nll(shifted, log_normalizer, targets)
-        normalizer = None if class_weights is None else jnp.sum(targets, axis=-1)
+        values, impossible = _expected_nll(logits, top, log_normalizer, targets)
+        shares = None if class_weights is None else jnp.sum(targets, axis=-1)
     else:
-        values, impossible = _label_nll(shifted, log_normalizer, labels)
-        normalizer = None if class_weights is None else at_labels(class_weights, labels)
-        values = values if normalizer is None else normalizer * values
+        scores, impossible = finite(at_labels(logits, labels))
+        shares = None if class_weights is None else at_labels(class_weights, labels)
+        values = _weighted_nll(scores, top, log_normalizer, 1 if shares is None else shares)
     if _used(label_smoothing):
-        values = (1 - label_smoothing) * values + label_smoothing * _mean_nll(shifted, log_normalizer, class_weights)
+        spread, _ = _expected_nll(logits, top, log_normalizer, 1 if class_weights is None else class_weights)
+        values = (1 - label_smoothing) * values + label_smoothing * spread / count_classes(logits)
     if _used(z_loss_weight):
-        log_z = log_normalizer + top
+        log_z = top + log_normalizer
         values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
-    # Added at last: a factor of 0 would turn the inf into NaN.
-    values = values + jnp.where(impossible if normalizer is None else impossible & (normalizer > 0), jnp.inf, 0)
+    values = with_impossible(values, impossible, shares if not soft else None)
     if not soft:
         values = validity * values
-    return reduce(values, where=where, weights=weights, normalizer=normalizer, reduction=reduction)
+    return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
 @loss_function(static=("axis",))
@@ -151,10 +156,10 @@ def nll_loss(
     """
     log_probs, labels, where, validity = labelled_inputs(where, axis, ignore_index, log_probs=log_probs, labels=labels)
     class_weights = per_class(log_probs, class_weights=class_weights)
-    values = -validity * at_labels(log_probs, labels)
-    normalizer = None if class_weights is None else at_labels(class_weights, labels)
-    values = values if normalizer is None else normalizer * values
-    return reduce(values, where=where, weights=weights, normalizer=normalizer, reduction=reduction)
+    scores, impossible = finite(at_labels(log_probs, labels))
+    shares = None if class_weights is None else at_labels(class_weights, labels)
+    values = with_impossible(-scores if shares is None else -shares * scores, impossible, shares)
+    return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
 @loss_function(domains={"probs": PROBABILITY, "targets": PROBABILITY})
@@ -236,9 +241,10 @@ def binary_cross_entropy_with_logits(
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     pos_weight = per_class(logits, pos_weight=pos_weight)
     if _used(label_smoothing):
-        targets = (1 - label_smoothing) * targets + label_smoothing / 2
+        smoothed = (1 - label_smoothing) * targets + label_smoothing / 2
+        targets = jnp.where(jnp.isinf(logits), targets, smoothed)
     values, impossible = _binary_nll(logits, targets, pos_weight)
-    values = values + jnp.where(impossible, jnp.inf, 0)
+    values = with_impossible(values, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -285,11 +291,11 @@ def multilabel_soft_margin_loss(
     if class_weights is not None:
         terms, impossible = class_weights * terms, impossible & (class_weights > 0)
     values = jnp.sum(terms, axis=-1) / count_classes(logits)
-    values = values + jnp.where(jnp.any(impossible, axis=-1), jnp.inf, 0)
+    values = with_impossible(values, jnp.any(impossible, axis=-1), None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("cutoffs",))
+@loss_function(static=("cutoffs",), domains={"cutoffs": _CUTOFFS})
 def adaptive_log_softmax_with_loss(
     hidden: Float[ArrayLike, "*batch features"],
     labels: Integer[ArrayLike, "*batch"],
@@ -350,9 +356,9 @@ def adaptive_log_softmax_with_loss(
         size = jnp.shape(expand)[-1]
         inside = (labels >= cutoff) & (labels < cutoff + size)
         head_labels = jnp.where(inside, cutoffs[0] + index, head_labels)
-        tail_values = _nll(hidden @ jnp.asarray(project) @ jnp.asarray(expand), jnp.where(inside, labels - cutoff, 0))
+        tail_values = nll(hidden @ jnp.asarray(project) @ jnp.asarray(expand), jnp.where(inside, labels - cutoff, 0))
         values = values + jnp.where(inside, tail_values, 0)
-    values = values + _nll(head_logits, head_labels)
+    values = values + nll(head_logits, head_labels)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
 
 
@@ -378,29 +384,16 @@ def _require_adaptive_shapes(
     return cutoffs[-1] + jnp.shape(tails[-1][1])[-1]
 
 
-def _nll(logits: Array, labels: Array) -> Array:
-    shifted, _ = shift(logits)
-    return log_sum_exp(shifted) - at_labels(shifted, labels)
-
-
-def _label_nll(shifted: Array, log_normalizer: Array, labels: Array) -> tuple[Array, Array]:
-    """-log p of the labels without the inf of those on a ruled-out class, and which those are."""
-    scores = at_labels(shifted, labels)
-    impossible = scores == -jnp.inf
-    return log_normalizer - jnp.where(impossible, 0, scores), impossible
-
-
-def _expected_nll(shifted: Array, log_normalizer: Array, targets: Array) -> tuple[Array, Array]:
-    """The sum over classes of -t log p, likewise."""
-    ruled_out = shifted == -jnp.inf
-    terms = targets * (log_normalizer[..., None] - jnp.where(ruled_out, 0, shifted))
+def _expected_nll(logits: Array, top: Array, log_normalizer: Array, targets: Array | int) -> tuple[Array, Array]:
+    """The sum over classes of -t log p without the inf of targets on ruled-out classes, and which rows have those."""
+    scores, ruled_out = finite(logits)
+    terms = _weighted_nll(scores, top[..., None], log_normalizer[..., None], targets)
     return jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1), jnp.any(ruled_out & (targets > 0), axis=-1)
 
 
-def _mean_nll(shifted: Array, log_normalizer: Array, class_weights: Array | None) -> Array:
-    """The mean of -w log p over the classes that exist."""
-    total, _ = _expected_nll(shifted, log_normalizer, jnp.ones(()) if class_weights is None else class_weights)
-    return total / count_classes(shifted)
+def _weighted_nll(scores: Array, top: Array, log_normalizer: Array, weights: Array | int) -> Array:
+    # Neither term is negative, so nothing cancels; halved scores never differ by more than the dtype holds.
+    return weights * log_normalizer + 2 * weights * (top / 2 - scores / 2)
 
 
 def _bounded_log(probs: Array) -> Array:
@@ -417,12 +410,12 @@ def _bounded_log_complement(probs: Array) -> Array:
 
 
 def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> tuple[Array, Array]:
-    """-w t log σ(s) - (1 - t) log σ(-s) in two terms that never cancel, without the inf of targets that an infinite
-    logit rules out, and which those are.
+    """-w t log σ(s) - (1 - t) log σ(-s) without the inf of targets that an infinite logit rules out, and which.
+
+    Both terms are positive, so that nothing cancels.
     """
     certain = jnp.isinf(logits)
-    finite = jnp.where(certain, 0, logits)
-    yes, no = targets * jax.nn.softplus(-finite), (1 - targets) * jax.nn.softplus(finite)
-    terms = no + (yes if pos_weight is None else pos_weight * yes)
-    impossible = certain & jnp.where(logits > 0, targets < 1, targets > 0)
-    return jnp.where(certain, 0, terms), impossible
+    scores = jnp.where(certain, 0, logits)
+    yes, no = targets if pos_weight is None else pos_weight * targets, 1 - targets
+    terms = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
+    return jnp.where(certain, 0, terms), certain & (jnp.where(logits > 0, no, yes) > 0)

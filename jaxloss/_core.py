@@ -35,7 +35,7 @@ class Domain(NamedTuple):
     """The values an argument may take: checked by `checkify`, free otherwise."""
 
     description: str
-    contains: Callable[[Array], Array]
+    contains: Callable[[Any], Any]
 
 
 PROBABILITY = Domain("in [0, 1]", lambda x: (x >= 0) & (x <= 1))
@@ -118,8 +118,9 @@ class _Call:
             _current.reset(token)
 
 
+_OUTSIDE = _Call("jaxloss", {})  # for `reduce` and the helpers when no loss is being traced
 _losses: WeakSet[Callable[..., Array]] = WeakSet()
-_current: ContextVar[_Call] = ContextVar("_current", default=_Call("jaxloss", {}))
+_current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
 _INTEGER_NAMES = ("labels", "logit_lengths", "label_lengths", "ignore_index")
 _CASTABLE_NAMES = ("targets", "relevance")
@@ -167,7 +168,11 @@ def _compute_dtype(leaves: Sequence[Any]) -> jnp.dtype:
 
 def _cast(name: str, value: Any, dtype: Any, *, is_input: bool) -> Any:
     if name in _TREE_NAMES:
-        return jax.tree.map(lambda leaf: _cast("", leaf, dtype, is_input=is_input), value)
+        return jax.tree.map(lambda leaf: _cast_array(name, leaf, dtype, is_input=is_input), value)
+    return _cast_array(name, value, dtype, is_input=is_input)
+
+
+def _cast_array(name: str, value: Any, dtype: Any, *, is_input: bool) -> Array:
     numeric = isinstance(value, (bool, int, float)) or hasattr(value, "dtype")
     _require_dtype(numeric, f"{name} must be an array, got {type(value).__name__}")
     array = jnp.asarray(value)
@@ -410,11 +415,11 @@ def per_class(rows: Array, /, **option: ArrayLike | None) -> Array | None:
     ((name, value),) = option.items()
     if value is None:
         return None
-    classes = rows.shape[-1]
+    classes = rows.shape[-1:]
     array = jnp.asarray(value)
     if array.ndim == 0:
-        array = jnp.broadcast_to(array, (classes,))
-    require_shape(name, array, (classes,), "one entry per class")
+        array = jnp.broadcast_to(array, classes)
+    require_shape(name, array, classes, "one entry per class")
     _check_domain(name, array, NON_NEGATIVE)
     return jnp.expand_dims(array, tuple(range(rows.ndim - 1)))
 
@@ -479,8 +484,8 @@ def _rows(
 
 
 def _axis_last(name: str, array: Array, axis: int) -> Array:
-    message = f"{name} {array.shape} has no axis {axis}"
-    _require(chex.assert_axis_dimension_gteq, array, axis, 0, message=message)
+    message = f"{name} {array.shape} must have entries along axis {axis}"
+    _require(chex.assert_axis_dimension_gt, array, axis, 0, message=message)
     return jnp.moveaxis(array, axis, -1)
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import Mask, Reduction, Weights, loss_function, reduce, rowwise_inputs
+from ._core import PROBABILITY, Mask, Reduction, Weights, check_values, loss_function, reduce, rowwise_inputs
 
 
 @loss_function(static=("log_target", "axis"))
@@ -23,7 +23,8 @@ def kl_div(
         Σₖ tₖ (log tₖ - xₖ)
 
     The bits, in nats, that coding targets by the predictions wastes; for distillation and soft labels. Terms with a
-    target of 0 are 0, and so is their gradient. The mean is over distributions: PyTorch calls that "batchmean".
+    target of 0 are 0, and so is their gradient. The mean is over distributions: PyTorch calls that "batchmean", and
+    divides by the first axis alone if there are several.
 
     Args:
         log_predictions: Log-probabilities, shape (..., classes).
@@ -57,4 +58,5 @@ def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Ar
     present = jnp.where(absent, 0 if log_target else 1, targets)
     log_predictions = jnp.where(ruled_out, 0, log_predictions)
     probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
+    check_values(PROBABILITY.contains(probs), targets, f"targets must be {'logs of ' * log_target}probabilities")
     return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)

@@ -37,7 +37,7 @@ def gaussian_nll_loss(
         full: Whether to add the constant log(2π)/2.
         eps: Least variance; positive.
         beta: Exponent of the factor v^beta, taken as a constant when differentiating: 0 is the likelihood, 0.5 keeps
-            large predicted variances from silencing the means' gradient, 1 gives the means the gradient of `mse_loss`.
+            small predicted variances from drowning the others, 1 gives the means the gradient of half `mse_loss`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -106,7 +106,9 @@ def poisson_nll_loss(
     if log_input:
         values = jnp.exp(predictions) - targets * predictions
     else:
-        values = predictions - targets * jnp.log(predictions + eps)
+        rates = predictions + eps
+        impossible_log = (targets == 0) & (rates == 0)
+        values = predictions - targets * jnp.log(jnp.where(impossible_log, 1, rates))
     if full:
         values = values + _stirling(targets)
     return reduce(values, where=where, weights=weights, reduction=reduction)

@@ -26,7 +26,7 @@ from ._core import (
     require_shape,
     rowwise_inputs,
 )
-from ._softmax import count_classes
+from ._softmax import count_classes, finite, with_impossible
 from ._vectors import cosine, norm, power
 
 
@@ -86,7 +86,8 @@ def hinge_embedding_loss(
         x                   where y = 1
         max(0, margin - x)  where y = -1
 
-    For embeddings learnt from pairs: similar ones are pulled together, others pushed apart up to the margin.
+    For embeddings learnt from pairs: similar ones are pulled together, others pushed apart up to the margin. At the
+    hinge the gradient is that of the slope.
 
     Args:
         predictions: Distances, any shape.
@@ -107,7 +108,8 @@ def hinge_embedding_loss(
         Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = _by_sign(targets, predictions, _hinge(margin - predictions))
+    predictions = _sign_poison(targets) * predictions
+    values = jnp.where(targets > 0, predictions, _hinge(margin - predictions))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -166,7 +168,8 @@ def cosine_embedding_loss(
         max(0, cos(x₁, x₂) - margin)  where y = -1
 
     For embeddings whose length means nothing. A zero vector has cosine 0 with all, and gradient 0; PyTorch adds
-    1e-12 to squared lengths, which shows for vectors shorter than about 1e-4.
+    1e-12 to squared lengths, which shows for vectors shorter than about 1e-4. At the hinge the gradient is that of
+    the slope.
 
     Args:
         x1: Vectors, shape (..., features).
@@ -190,8 +193,8 @@ def cosine_embedding_loss(
         PyTorch, torch.nn.CosineEmbeddingLoss, 2016.
     """
     x1, x2, targets = rowwise_inputs(where, axis, x1=x1, x2=x2, per_row={"targets": targets})
-    similarity = cosine(x1, x2)
-    values = _by_sign(targets, 1 - similarity, _hinge(similarity - margin))
+    similarity = cosine(_sign_poison(targets)[..., None] * x1, x2)
+    values = jnp.where(targets > 0, 1 - similarity, _hinge(similarity - margin))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -215,7 +218,7 @@ def triplet_margin_loss(
         max(0, d(a, p) - d(a, n) + margin),  d(x, y) = ‖x - y + eps‖ₚ
 
     For embeddings of faces, places, products. `eps` is added to every difference as in PyTorch; even without it the
-    gradient at coincident points is finite, 0.
+    gradient at coincident points is finite, 0. At the hinge the gradient is that of the slope.
 
     Args:
         anchors: Vectors, shape (..., features).
@@ -332,8 +335,9 @@ def multi_margin_loss(
         w_y Σ_{k ≠ y} max(0, margin - s_y + sₖ)ᵖ / K
 
     The multi-class support vector machine that counts all violations; K is the number of classes. A class ruled out by
-    a logit of -inf takes no part; a label on one makes the loss inf. With class weights the mean is over the weights
-    of the labels, where PyTorch divides by the number of rows.
+    a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is 0.
+
+    With class weights the mean is over the weights of the labels, where PyTorch divides by the number of rows.
 
     Args:
         logits: Scores, shape (..., classes).
@@ -363,15 +367,15 @@ def multi_margin_loss(
     """
     logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     class_weights = per_class(logits, class_weights=class_weights)
-    own, impossible = _finite(at_labels(logits, labels))
-    others, ruled_out = _finite(logits)
+    logits = validity[..., None] * logits  # a hinge at 0 would swallow what is multiplied into its value
+    own, impossible = finite(at_labels(logits, labels))
+    others, ruled_out = finite(logits)
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
     violations = jnp.where(exempt, 0, power(_hinge(margin - own[..., None] + others), p))
-    values = jnp.sum(violations, axis=-1) / count_classes(logits)
-    normalizer = None if class_weights is None else at_labels(class_weights, labels)
-    values = values if normalizer is None else normalizer * values
-    values = validity * (values + jnp.where(impossible, jnp.inf, 0))
-    return reduce(values, where=where, weights=weights, normalizer=normalizer, reduction=reduction)
+    values = validity * jnp.sum(violations, axis=-1) / count_classes(logits)
+    shares = None if class_weights is None else at_labels(class_weights, labels)
+    values = with_impossible(values if shares is None else shares * values, impossible, shares)
+    return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
 @loss_function(static=("axis",))
@@ -389,7 +393,8 @@ def multilabel_margin_loss(
         Σ_{y in labels} Σ_{k not in labels} max(0, 1 - s_y + sₖ) / K
 
     For rows with a list of labels each. A class ruled out by a logit of -inf takes no part; a label on one makes the
-    loss inf. A label before the terminator that is no class makes the loss and its gradient NaN.
+    loss inf. A label before the terminator that is no class makes the loss and its gradient NaN. At the hinge the
+    gradient is that of the slope.
 
     Args:
         logits: Scores, shape (..., classes).
@@ -412,13 +417,14 @@ def multilabel_margin_loss(
     """
     logits, labels = rowwise_inputs(where, axis, logits=logits, labels=labels)
     labels, listed, validity = _label_lists(labels, logits.shape[-1])
-    own, impossible = _finite(at_labels(logits[..., None, :], labels))
-    others, ruled_out = _finite(logits)
+    logits = validity[..., None] * logits
+    own, impossible = finite(at_labels(logits[..., None, :], labels))
+    others, ruled_out = finite(logits)
     targets = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
     paired = listed[..., :, None] & ~(targets | ruled_out)[..., None, :]
     violations = jnp.where(paired, _hinge(1 - own[..., :, None] + others[..., None, :]), 0)
-    values = jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
-    values = validity * (values + jnp.where(jnp.any(impossible & listed, axis=-1), jnp.inf, 0))
+    values = validity * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
+    values = with_impossible(values, jnp.any(impossible & listed, axis=-1), None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -427,9 +433,9 @@ def _hinge(x: Array) -> Array:
     return jnp.where(x < 0, 0, x)
 
 
-def _by_sign(targets: Array, similar: Array, dissimilar: Array) -> Array:
+def _sign_poison(targets: Array) -> Array:
     # A target that is no sign, such as the 0 of another convention, must not pass for one.
-    return poison(jnp.abs(targets) == 1) * jnp.where(targets > 0, similar, dissimilar)
+    return poison(jnp.abs(targets) == 1)
 
 
 def _triplet(
@@ -456,9 +462,3 @@ def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
     valid = (labels >= 0) & (labels < classes)
     check_values(valid | ~listed, labels, f"labels must be in [0, {classes}), or -1 to end a list")
     return jnp.where(valid & listed, labels, 0), listed, poison(jnp.all(valid | ~listed, axis=-1))
-
-
-def _finite(scores: Array) -> tuple[Array, Array]:
-    """Scores with those of ruled-out classes made 0, and which those are."""
-    ruled_out = scores == -jnp.inf
-    return jnp.where(ruled_out, 0, scores), ruled_out

@@ -1,10 +1,13 @@
 """Losses between real numbers."""
 
+import math
+
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from ._core import NON_NEGATIVE, POSITIVE, Mask, Reduction, Scalar, Weights, elementwise_inputs, loss_function, reduce
+from ._vectors import absolute
 
 
 @loss_function()
@@ -40,7 +43,7 @@ def l1_loss(
         Boscovich, De litteraria expeditione per pontificiam ditionem, 1757.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = jnp.abs(predictions - targets)
+    values = absolute(predictions - targets)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -170,8 +173,10 @@ def _huber(errors: Array, delta: Scalar) -> Array:
 
 
 def _smooth_l1(errors: Array, beta: Scalar) -> Array:
-    sharp = jnp.equal(beta, 0)
+    # A beta whose square leaves the dtype is as good as 0, and dividing by it would have no derivative.
+    sharp = jnp.less(beta, math.sqrt(jnp.finfo(errors.dtype).tiny))
     divisor = jnp.where(sharp, 1, beta)
-    # Dividing first keeps tiny betas from underflowing; beta/2 is 0 in the limit, but its derivative is not.
-    clipped = jnp.clip(errors, -divisor, divisor)
-    return jnp.where(sharp, jnp.abs(errors) - beta / 2, clipped / divisor * (errors - clipped / 2))
+    distances = absolute(errors)
+    near = (errors == 0) | (~sharp & (distances < beta))
+    small = jnp.where(near, errors, 0)
+    return jnp.where(near, small * (small / divisor) / 2, distances - beta / 2)

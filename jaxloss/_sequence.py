@@ -77,12 +77,12 @@ def ctc_loss(
     logits, labels, logit_lengths, label_lengths = shielded(
         where, batch, logits=logits, labels=labels, logit_lengths=logit_lengths, label_lengths=label_lengths
     )
+    labels, validity = _valid_labels(labels, logits.shape, logit_lengths, label_lengths, blank)
+    # The logits are poisoned first: a wrong label may leave no alignment, and then no gradient to poison.
+    logits = validity[..., None, None] * logits
     # Padding of any kind must not reach the maths either.
     logits = jnp.where(_positions(logits, -2) < logit_lengths[..., None, None], logits, 0)
-    labels, validity = _valid_labels(labels, logits.shape, logit_lengths, label_lengths, blank)
-    # The logits are poisoned too: a wrong label may leave no alignment, and then no gradient to poison.
-    log_probs = validity[..., None, None] * log_softmax(logits)
-    values = -_log_alignments(log_probs, labels, logit_lengths, label_lengths, blank)
+    values = -_log_alignments(log_softmax(logits), labels, logit_lengths, label_lengths, blank)
     if zero_infinity:
         values = jnp.where(values == jnp.inf, 0, values)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
@@ -106,8 +106,8 @@ def _valid_labels(
     frames, classes = shape[-2:]
     listed = _positions(labels, -1) < label_lengths[..., None]
     symbols = (labels >= 0) & (labels < classes) & (labels != blank)
-    fitting = (0 <= logit_lengths) & (logit_lengths <= frames)
-    fitting_labels = (0 <= label_lengths) & (label_lengths <= labels.shape[-1])
+    fitting = (logit_lengths >= 0) & (logit_lengths <= frames)
+    fitting_labels = (label_lengths >= 0) & (label_lengths <= labels.shape[-1])
     check_values(symbols | ~listed, labels, f"labels must be in [0, {classes}) and not the blank, {blank}")
     check_values(fitting, logit_lengths, f"logit_lengths must be in [0, {frames}]")
     check_values(fitting_labels, label_lengths, f"label_lengths must be in [0, {labels.shape[-1]}]")
@@ -141,7 +141,7 @@ def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label
 
 
 def _log_sum(terms: Array) -> Array:
-    """log Σ exp over the first axis; an empty sum is -inf, with gradient 0."""
+    """Sums numbers given by their logs, over the first axis; an empty sum is -inf, with gradient 0."""
     top = jnp.max(jax.lax.stop_gradient(terms), axis=0, keepdims=True)
     top = jnp.where(top == -jnp.inf, 0, top)
     total = jnp.sum(jnp.exp(terms - top), axis=0)

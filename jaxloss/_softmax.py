@@ -4,18 +4,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._core import at_labels
+
 
 def log_softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
     """Log-probabilities; a row whose classes are all ruled out stays at -inf, with gradient 0."""
-    shifted, _ = shift(logits)
-    return shifted - log_sum_exp(shifted)[..., None]
+    top, log_normalizer = normalizer(logits)
+    return logits - top[..., None] - log_normalizer[..., None]
 
 
-def shift(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*batch classes"], Float[Array, "*batch"]]:
-    """Logits less their row's largest, and that: held constant, since it changes no softmax."""
-    top = jnp.max(jax.lax.stop_gradient(logits), axis=-1, keepdims=True)
-    top = jnp.where(top == -jnp.inf, 0, top)
-    return logits - top, top[..., 0]
+def nll(logits: Float[Array, "*batch classes"], labels: Array) -> Float[Array, "*batch"]:
+    """-log p of the labels: two terms that never cancel."""
+    top, log_normalizer = normalizer(logits)
+    return log_normalizer - (at_labels(logits, labels) - top)
+
+
+def finite(scores: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Array]:
+    """Scores with those of ruled-out classes made 0, and which those are."""
+    ruled_out = scores == -jnp.inf
+    return jnp.where(ruled_out, 0, scores), ruled_out
+
+
+def with_impossible(values: Array, impossible: Array, shares: Array | None) -> Array:
+    """Losses with inf where a label that counts lies on a ruled-out class.
+
+    It is added at the end and as a constant: before, a weight of 0 would make it NaN, and so would its gradient.
+    """
+    return values + jnp.where(impossible if shares is None else impossible & (shares > 0), jnp.inf, 0)
 
 
 def count_classes(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch"]:
@@ -24,15 +39,21 @@ def count_classes(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batc
 
 
 @jax.custom_jvp
-def log_sum_exp(shifted: Float[Array, "*batch classes"]) -> Float[Array, "*batch"]:
-    """The log-normaliser of shifted logits: at least 0, and 0 for a row whose classes are all ruled out."""
-    total = jnp.sum(jnp.exp(shifted), axis=-1)
-    return jnp.log(jnp.where(total == 0, 1, total))
+def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The largest logit, held constant when differentiating, and log Σ exp(logits - largest), which is at least 0.
+
+    A row whose classes are all ruled out has 0 for both.
+    """
+    top = jnp.max(logits, axis=-1)
+    top = jnp.where(top == -jnp.inf, 0, top)
+    total = jnp.sum(jnp.exp(logits - top[..., None]), axis=-1)
+    return top, jnp.log(jnp.where(total == 0, 1, total))
 
 
 # The rule computes the probabilities anew from the logits: plain autodiff keeps an array of their size instead.
-@log_sum_exp.defjvp
-def _log_sum_exp_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (shifted,), (tangent,) = primals, tangents
-    value = log_sum_exp(shifted)
-    return value, jnp.sum(jnp.exp(shifted - value[..., None]) * tangent, axis=-1)
+@normalizer.defjvp
+def _normalizer_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (logits,), (tangent,) = primals, tangents
+    top, log_normalizer = normalizer(logits)
+    probs = jnp.exp(logits - top[..., None] - log_normalizer[..., None])
+    return (top, log_normalizer), (jnp.zeros_like(top), jnp.sum(probs * tangent, axis=-1))

@@ -10,8 +10,9 @@ from itertools import product
 from typing import Any
 
 import jax
-import jaxloss
 import numpy as np
+
+import jaxloss
 
 CLASSES = 5
 SYMBOLS = 3
@@ -51,7 +52,7 @@ def _normal(*entry: int, scale: float = 1.0) -> Sampler:
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     exponentials = np.exp(logits)
-    return exponentials / exponentials.sum(-1, keepdims=True)
+    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
 
 
 def _label_lists(rng: np.random.Generator, batch: tuple[int, ...]) -> np.ndarray:
@@ -74,10 +75,9 @@ COUNT = Input(lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1
 RATE = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e30]))
 LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), invalid=77)
 
-LOGITS = Input(
-    _normal(CLASSES, scale=2.0),
-    _rows([0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf], [3e38, -3e38]),
-)
+_LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
+LOGITS = Input(_normal(CLASSES, scale=2.0), _rows(*_LOGIT_ROWS, [1e38, -1e38]))
+WEIGHTED_LOGITS = replace(LOGITS, edges=_rows(*_LOGIT_ROWS))  # three times 2e38 is beyond float32
 LOG_PROBS = Input(
     lambda rng, batch: np.log(_softmax(rng.normal(size=(*batch, CLASSES)))), _rows([-1.6], [0.0, -np.inf, -1e30])
 )
@@ -108,7 +108,13 @@ FRAME_COUNT = Input(
 )
 SYMBOL_COUNT = Input(lambda rng, batch: rng.integers(1, SYMBOLS + 1, batch), np.array([0, SYMBOLS]), invalid=77)
 
+TRIPLET = (VECTOR, VECTOR, VECTOR)
+ADAPTIVE = (FEATURES, ADAPTIVE_LABEL, HEAD, TAILS)
+CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
+
 CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+BIAS = np.array([0.5, -1.0, 0.0, 2.0])
+EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,16 +193,9 @@ CATALOGUE = [
     call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
     # Classification.
     call(jaxloss.cross_entropy, LOGITS, LABEL),
-    call(jaxloss.cross_entropy, LOGITS, LABEL, class_weights=CLASS_WEIGHTS, label_smoothing=0.1, z_loss_weight=0.01),
+    call(jaxloss.cross_entropy, WEIGHTED_LOGITS, LABEL, **EVERY_OPTION),
     call(jaxloss.cross_entropy, LOGITS, DISTRIBUTION),
-    call(
-        jaxloss.cross_entropy,
-        LOGITS,
-        DISTRIBUTION,
-        class_weights=CLASS_WEIGHTS,
-        label_smoothing=0.1,
-        z_loss_weight=0.01,
-    ),
+    call(jaxloss.cross_entropy, WEIGHTED_LOGITS, DISTRIBUTION, **EVERY_OPTION),
     call(jaxloss.nll_loss, LOG_PROBS, LABEL),
     call(jaxloss.nll_loss, LOG_PROBS, LABEL, class_weights=CLASS_WEIGHTS, ignore_index=1),
     call(jaxloss.binary_cross_entropy, PROB, PROB),
@@ -205,16 +204,8 @@ CATALOGUE = [
     call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS),
     call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS, class_weights=CLASS_WEIGHTS),
     # The class axes of its head and tails are of different sizes: they cannot all be sharded alike.
-    call(
-        jaxloss.adaptive_log_softmax_with_loss,
-        *(FEATURES, ADAPTIVE_LABEL, HEAD, TAILS),
-        **{"cutoffs": (2, 4), "exempt": ("class_sharding",)},
-    ),
-    call(
-        jaxloss.adaptive_log_softmax_with_loss,
-        *(FEATURES, ADAPTIVE_LABEL, HEAD, TAILS),
-        **{"cutoffs": (2, 4), "head_bias": np.array([0.5, -1.0, 0.0, 2.0]), "exempt": ("class_sharding",)},
-    ),
+    call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), exempt=("class_sharding",)),
+    call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), head_bias=BIAS, exempt=("class_sharding",)),
     # Margin.
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN),
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),
@@ -223,27 +214,19 @@ CATALOGUE = [
     call(jaxloss.soft_margin_loss, LOGIT, SIGN),
     call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN),
     call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN, margin=-0.5),
-    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR),
-    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=3.0, eps=0.0, margin=2.0, swap=True),
-    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=1.0),
-    call(jaxloss.triplet_margin_loss, VECTOR, VECTOR, VECTOR, p=np.inf),
-    call(jaxloss.triplet_margin_with_distance_loss, VECTOR, VECTOR, VECTOR, distance_function=manhattan),
-    call(
-        jaxloss.triplet_margin_with_distance_loss,
-        *(VECTOR, VECTOR, VECTOR),
-        **{"distance_function": manhattan, "margin": 0.3, "swap": True},
-    ),
+    call(jaxloss.triplet_margin_loss, *TRIPLET),
+    call(jaxloss.triplet_margin_loss, *TRIPLET, p=3.0, eps=0.0, margin=2.0, swap=True),
+    call(jaxloss.triplet_margin_loss, *TRIPLET, p=1.0),
+    call(jaxloss.triplet_margin_loss, *TRIPLET, p=np.inf),
+    call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan),
+    call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan, margin=0.3, swap=True),
     call(jaxloss.multi_margin_loss, SCORES, LABEL),
     call(jaxloss.multi_margin_loss, SCORES, LABEL, p=2, margin=0.5, class_weights=CLASS_WEIGHTS),
     call(jaxloss.multilabel_margin_loss, SCORES, LABEL_LISTS),
     # Divergence.
-    call(jaxloss.kl_div, LOG_PROBS, SIMPLEX),
+    call(jaxloss.kl_div, LOG_PROBS, DISTRIBUTION),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
     # Sequence. CTC picks its labels' columns out of the class axis, once per frame: that gathers.
-    call(jaxloss.ctc_loss, FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT, exempt=("class_sharding",)),
-    call(
-        jaxloss.ctc_loss,
-        *(FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT),
-        **{"blank": 4, "zero_infinity": True, "exempt": ("class_sharding",)},
-    ),
+    call(jaxloss.ctc_loss, *CTC, exempt=("class_sharding",)),
+    call(jaxloss.ctc_loss, *CTC, blank=4, zero_infinity=True, exempt=("class_sharding",)),
 ]

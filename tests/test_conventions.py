@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import jaxloss
 import pytest
 from catalogue import CATALOGUE, STATIC
+
+import jaxloss
 from jaxloss import _core
 
 LOSSES = sorted((f for f in _core._losses if f.__module__.startswith("jaxloss.")), key=lambda f: f.__name__)

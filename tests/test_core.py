@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxloss
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+
+import jaxloss
 
 X = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
 ZEROS = np.zeros_like(X)
@@ -70,7 +71,8 @@ def test_half_precision_values_are_summed_in_float32() -> None:
 def test_a_mean_over_micro_batches_counts_examples_not_batches() -> None:
     partial = jaxloss.partial_mean(jaxloss.l1_loss)
     parts = [partial(jnp.array([2.0]), jnp.zeros(1)), partial(jnp.ones(3), jnp.zeros(3))]
-    assert sum(parts).value == 1.25
+    total: Any = sum(parts)  # which type checkers take for an int if there are no parts
+    assert total.value == 1.25
     assert functools.reduce(operator.add, parts).value == 1.25
     assert jax.tree.map(jnp.add, *parts).value == 1.25
 
@@ -175,9 +177,9 @@ def test_errors_name_the_innermost_loss() -> None:
     def outer_loss(predictions: Any, *, reduction: Any = "mean") -> jax.Array:
         return jaxloss.l1_loss(predictions, predictions[:1])
 
-    with pytest.raises(ValueError, match="^l1_loss: "):
+    with pytest.raises(ValueError, match=r"^l1_loss: "):
         outer_loss(X)
-    with pytest.raises(TypeError, match="^outer_loss: "):
+    with pytest.raises(TypeError, match=r"^outer_loss: "):
         outer_loss(X.astype(int))
 
 
@@ -204,4 +206,4 @@ def test_a_distance_that_changed_is_called_anew() -> None:
     first = jaxloss.triplet_margin_with_distance_loss(*arguments, distance_function=distance, margin=0.0)
     distance.scale = 2.0
     second = jaxloss.triplet_margin_with_distance_loss(*arguments, distance_function=distance, margin=0.0)
-    assert (first, second) == (3, 6)
+    assert [float(first), float(second)] == [3, 6]

@@ -1,12 +1,14 @@
 """Wrong arguments are refused in one line that names the loss, the argument and what was expected."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import jaxloss
 import numpy as np
 import pytest
+
+import jaxloss
 
 # What a type checker would refuse has to be refused at run time too.
 untyped: Any = jaxloss
@@ -34,7 +36,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "cross_entropy: logits (3, 4) and labels (3, 3) must have one shape": (
         lambda: jaxloss.cross_entropy(ROWS, ROWS[:, :3])
     ),
-    "cross_entropy: logits (3, 4) has no axis 2": lambda: jaxloss.cross_entropy(ROWS, LABELS, axis=2),
+    "cross_entropy: logits (3, 4) must have entries along axis 2": lambda: jaxloss.cross_entropy(ROWS, LABELS, axis=2),
     "cross_entropy: class_weights must have shape (4,), one entry per class, got (3,)": (
         lambda: jaxloss.cross_entropy(ROWS, LABELS, class_weights=X)
     ),
@@ -53,7 +55,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "cross_entropy: where must be a scalar or have the rank of the loss, which is (3,), got (3, 4)": (
         lambda: jaxloss.cross_entropy(ROWS, LABELS, where=ROWS > 0)
     ),
-    "huber_loss: delta must be a scalar, got shape (3,)": lambda: jaxloss.huber_loss(X, X, delta=X),
+    "huber_loss: delta must be a scalar, got shape (3,)": lambda: untyped.huber_loss(X, X, delta=X),
     "l1_loss: reduction must be one of ('mean', 'sum', 'none'), got 'avg'": (
         lambda: untyped.l1_loss(X, X, reduction="avg")
     ),
@@ -111,14 +113,14 @@ DTYPES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("message", SHAPES)
 def test_wrong_shapes_and_options_are_value_errors(message: str) -> None:
-    with pytest.raises(ValueError, match="^") as error:
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
         SHAPES[message]()
-    assert str(error.value) == message
+    assert str(error.value) == message  # and nothing else; jax may add a note
 
 
 @pytest.mark.parametrize("message", DTYPES)
 def test_wrong_dtypes_are_type_errors(message: str) -> None:
-    with pytest.raises(TypeError) as error:
+    with pytest.raises(TypeError, match=re.escape(message)) as error:
         DTYPES[message]()
     assert str(error.value) == message
 

@@ -1,0 +1,234 @@
+"""The pages: their examples run, their links lead somewhere, their table is whole, their losses obey the laws."""
+
+import doctest
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+import pytest
+import test_laws
+from catalogue import CLASS_WEIGHTS, DISTRIBUTION, LABEL, LOGITS, REAL, SIGN, VECTOR, Call, Input, call
+from jaxtyping import Array
+
+from jaxloss import _core
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+
+EVERYWHERE = ["where", "weights", "reduction"]
+LOSSES = {loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")}
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of code, and the line of its page where it starts."""
+
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for match in re.finditer(r"^( *)```python\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(textwrap.dedent(match[2]), text.count("\n", 0, match.start(2)))
+
+
+@contextmanager
+def settings_of_a_user() -> Iterator[None]:
+    """JAX as it is when nobody has set anything, where the other tests are strict."""
+    filtering = jax.config.values["jax_traceback_filtering"]
+    # By default jax adds a note to errors, which `doctest` would take for the message.
+    jax.config.update("jax_traceback_filtering", "off")
+    try:
+        with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            yield
+    finally:
+        jax.config.update("jax_traceback_filtering", filtering)
+
+
+class Checker(doctest.OutputChecker):
+    """Takes numbers for equal that agree to four digits, however they are spaced."""
+
+    NUMBER = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?")
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        expected, actual = ([float(number) for number in self.NUMBER.findall(text)] for text in (want, got))
+        words = {re.sub(r"\s+", "", self.NUMBER.sub("#", text)) for text in (want, got)}
+        return len(words) == 1 and np.allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@cache
+def executed(page: Path) -> dict[str, Any]:
+    """Runs the blocks of a page one after the other, and returns what they define."""
+    # Decorators and dataclasses look their module up; and `doctest` wants a name.
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    with settings_of_a_user():
+        for block in blocks(page):
+            if block.code.startswith(">>>"):
+                example = doctest.DocTestParser().get_doctest(block.code, namespace, page.name, str(page), block.line)
+                report: list[str] = []
+                doctest.DocTestRunner(Checker()).run(example, out=report.append, clear_globs=False)
+                assert not report, "".join(report)
+                namespace.update(example.globs)
+            else:  # with as many empty lines before it as make the line numbers of a traceback those of the page
+                exec(compile("\n" * block.line + block.code, page, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_run(page: Path) -> None:
+    executed(page)
+
+
+def test_a_wrong_example_fails(tmp_path: Path) -> None:
+    for code, error in [(">>> 1.5 + 1\n2.4\n", "Got"), (">>> 0.25\n0.25 or so\n", "Got"), ("assert 1 > 2\n", None)]:
+        page = tmp_path / f"{len(code)}.md"
+        page.write_text(f"- An item:\n\n  ```python\n{textwrap.indent(code, '  ')}  ```\n")
+        with pytest.raises(AssertionError, match=error):
+            executed(page)
+
+
+# --- the table of losses ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of a loss."""
+
+    inputs: list[str]
+    options: list[str]
+
+
+def table() -> dict[str, Row]:
+    rows = {}
+    for line in README.read_text().partition("<!-- losses:")[2].partition("\n## ")[0].splitlines():
+        cells = [re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:-1]]
+        if cells and cells[0]:
+            (name,), inputs, _, options = cells
+            assert name not in rows
+            rows[name] = Row(inputs, options)
+    return rows
+
+
+def test_the_table_has_every_loss() -> None:
+    assert table().keys() == LOSSES.keys()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_table_has_the_arguments_of_the_signature(name: str) -> None:
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert table()[name] == Row(inputs, options[: -len(EVERYWHERE)])
+    assert options[-len(EVERYWHERE) :] == EVERYWHERE
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that headings are linked by."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists() or target.name == "loss_curves.png", link
+        assert not anchor or anchor in anchors(target), link
+
+
+# --- the custom losses under the laws ---------------------------------------------------------------------------------
+
+
+def laws(*, labelled: bool) -> Iterator[Any]:
+    """The laws that hold for every loss, or those for losses with labels, with each of their other arguments."""
+    covering = test_laws.over_labelled if labelled else test_laws.over_catalogue
+    for name, law in vars(test_laws).items():
+        marks = getattr(law, "pytestmark", [])
+        if name.startswith("test_") and covering.mark in marks:
+            others = [mark.args for mark in marks if mark.name == "parametrize" and mark != covering.mark]
+            for values in product(*(values for _, values in others)):
+                arguments = dict(zip((argument for argument, _ in others), values, strict=True))
+                slow = [pytest.mark.slow] * any(mark.name == "slow" for mark in marks)
+                described = "-".join([name.removeprefix("test_"), *map(_short, arguments.values())])
+                yield pytest.param(law, arguments, id=described, marks=slow)
+
+
+def _short(value: Any) -> str:
+    return str(getattr(value, "__name__", value))
+
+
+@cache
+def custom_loss() -> Callable[..., Array]:
+    """The loss that README makes, out of the text of that one block alone."""
+    line = README.read_text().partition("<!-- custom loss:")[0].count("\n")
+    block = next(block for block in blocks(README) if block.line > line)
+    namespace: dict[str, Any] = {"__name__": README.stem}
+    exec(block.code, namespace)
+    (loss,) = (value for value in namespace.values() if inspect.isfunction(value))
+    assert loss in _core._losses
+    return cast(Callable[..., Array], loss)
+
+
+@cache
+def custom_call(name: str) -> Call:
+    """A call of a loss that a page makes: one object, so that its program is compiled once."""
+    if name == "quantile_loss":
+        return call(custom_loss(), REAL, REAL, level=0.3)
+    kinds, options = WRITTEN[name]
+    return call(executed(ROOT / "docs" / "writing_a_loss.md")[name], *kinds, **options)
+
+
+PICTURE = Input(lambda rng, batch: rng.normal(size=(*batch, 3, 4)), np.zeros((2, 3, 4)))
+POINT = replace(VECTOR, edges=VECTOR.edges[:3])  # the square of the others does not fit
+ROW = replace(LOGITS, edges=LOGITS.edges[:-2])  # a row without a class has no probabilities
+WRITTEN: dict[str, tuple[tuple[Input, ...], dict[str, Any]]] = {
+    "log_cosh_loss": ((REAL, REAL), {"scale": 0.5}),
+    "ranked_probability_loss": ((DISTRIBUTION, DISTRIBUTION), {"exempt": ("class_sharding",)}),  # its page says so
+    "dot_product_loss": ((POINT, POINT, SIGN), {}),
+    "brier_loss": ((ROW, LABEL), {"class_weights": CLASS_WEIGHTS}),
+    "outline_loss": ((PICTURE, PICTURE), {}),
+}
+HELD = [*((name, False) for name in ("quantile_loss", *WRITTEN)), ("brier_loss", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "arguments"),
+    [
+        pytest.param(
+            *(name, *law.values),
+            id=f"{name}-{law.id}",
+            marks=[pytest.mark.xdist_group(name), *law.marks, *[pytest.mark.slow] * (name in WRITTEN)],
+        )
+        for name, labelled in HELD
+        for law in laws(labelled=labelled)
+    ],
+)
+def test_custom_losses_obey_the_laws(name: str, law: Callable[..., None], arguments: dict[str, Any]) -> None:
+    law(call=custom_call(name), **arguments)
+
+
+def test_the_custom_loss_is_least_at_the_quantile() -> None:
+    targets = np.random.default_rng(0).normal(size=101)
+    losses = [custom_loss()(np.full_like(targets, guess), targets, level=0.9) for guess in np.sort(targets)]
+    assert np.argmin(losses) == 90

@@ -1,0 +1,144 @@
+"""Values and gradients of every loss and every option, as PyTorch has them: `make_golden.py` wrote the files."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.typing import DTypeLike
+from jaxtyping import Array
+
+from jaxloss import _core
+
+# Torch and jaxloss take sums, exponentials and logs in other orders and by other routines, no more.
+TOLERANCE: dict[DTypeLike, float] = {np.float64: 1e-10, np.float32: 1e-5}
+
+Arguments = dict[str, Any]
+
+DISTANCES: dict[str, Callable[[Array, Array], Array]] = {
+    "manhattan": lambda x, y: jnp.sum(jnp.abs(x - y), axis=-1),
+    "squared": lambda x, y: jnp.sum(jnp.square(x - y), axis=-1),
+}
+EVERYWHERE = {"where", "weights", "reduction"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call, and what torch makes of it."""
+
+    name: str
+    loss: str
+    inputs: Arguments
+    options: Arguments
+    value: np.ndarray
+    gradients: Arguments
+
+    @property
+    def masked(self) -> bool:
+        return bool({"where", "weights"} & self.options.keys())
+
+
+def decoded(value: Any) -> Any:
+    """Arrays and tuples from what `make_golden.py` makes of them."""
+    if isinstance(value, dict) and value.keys() == {"dtype", "shape", "data"}:
+        return np.array(value["data"], value["dtype"]).reshape(value["shape"])
+    if isinstance(value, dict):
+        return {key: decoded(part) for key, part in value.items()}
+    return tuple(map(decoded, value)) if isinstance(value, list) else value
+
+
+def read() -> Iterator[Case]:
+    for path in sorted(Path(__file__).parent.glob("golden/*.jsonl")):
+        for line in path.read_text().splitlines():
+            yield Case(**decoded(json.loads(line)))
+
+
+CASES = {case.name: case for case in read()}
+LOSSES = {loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")}
+
+
+@functools.cache
+def computed(loss: str) -> dict[str, tuple[Array, Arguments, Array | None]]:
+    """Value, gradients, and value in single precision of all cases of a loss: one program is compiled sooner."""
+    cases = [case for case in CASES.values() if case.loss == loss]
+
+    # It runs once, on a handful of numbers: making it fast would take longer.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def compute(double: list[Arguments], single: list[Arguments]) -> dict[str, tuple[Array, Arguments, Array | None]]:
+        return {
+            case.name: (*differentiated(case, inputs), None if case.masked else called(case, rounded))
+            for case, inputs, rounded in zip(cases, double, single, strict=True)
+        }
+
+    double = [arrays(case) for case in cases]
+    results: dict[str, tuple[Array, Arguments, Array | None]] = compute(double, jax.tree.map(rounded, double))
+    return results
+
+
+def arrays(case: Case) -> Arguments:
+    return case.inputs | {name: value for name, value in case.options.items() if isinstance(value, np.ndarray)}
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def called(case: Case, arguments: Arguments) -> Array:
+    settings = case.options | arguments
+    if "distance_function" in settings:
+        settings["distance_function"] = DISTANCES[settings["distance_function"]]
+    return LOSSES[case.loss](**settings)
+
+
+def differentiated(case: Case, arguments: Arguments) -> tuple[Array, Arguments]:
+    varied = {name: arguments[name] for name in case.gradients}
+    value, pull = jax.vjp(lambda varied: called(case, arguments | varied), varied)
+    cotangent = np.linspace(1, 2, value.size).reshape(value.shape)
+    return value, pull(jnp.asarray(cotangent))[0]
+
+
+@pytest.mark.parametrize("name", CASES, ids=str)
+def test_values_and_gradients_in_double_precision(name: str) -> None:
+    case = CASES[name]
+    value, gradients, _ = computed(case.loss)[name]
+    assert_close(value, case.value, np.float64)
+    expected = jax.tree.leaves_with_path(case.gradients)
+    for (path, gradient), found in zip(expected, jax.tree.leaves(gradients), strict=True):
+        assert_close(found, gradient, np.float64, jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES.values() if not case.masked], ids=str)
+def test_values_in_single_precision(name: str) -> None:
+    value = computed(CASES[name].loss)[name][2]
+    assert value is not None
+    assert_close(value, CASES[name].value, np.float32)
+
+
+def assert_close(found: Array, expected: np.ndarray, dtype: DTypeLike, what: str = "value") -> None:
+    assert (found.shape, found.dtype) == (expected.shape, dtype)
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], err_msg=what)
+
+
+def test_every_loss_has_cases() -> None:
+    assert {case.loss for case in CASES.values()} == LOSSES.keys()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_option_has_cases(loss: str) -> None:
+    cases = [case for case in CASES.values() if case.loss == loss]
+    for name, parameter in inspect.signature(LOSSES[loss]).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in EVERYWHERE:
+            given = [case.options[name] for case in cases if name in case.options]
+            assert any(isinstance(value, np.ndarray) or value != parameter.default for value in given), name
+    masked = {
+        (name, case.options["reduction"]) for case in cases for name in {"where", "weights"} & case.options.keys()
+    }
+    assert {name for name, _ in masked} == {"where", "weights"}
+    assert {reduction for _, reduction in masked} == {"none", "sum", "mean"}
