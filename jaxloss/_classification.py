@@ -22,6 +22,7 @@ from ._core import (
     loss_function,
     per_class,
     reduce,
+    require_option,
     require_shape,
     rowwise_inputs,
 )
@@ -86,19 +87,18 @@ def cross_entropy(
         Szegedy et al., Rethinking the Inception architecture for computer vision, 2016 (label smoothing).
         Chowdhery et al., PaLM: scaling language modeling with pathways, 2022 (z-loss).
     """
-    soft = jnp.issubdtype(jnp.result_type(labels), jnp.floating) and jnp.ndim(labels) == jnp.ndim(logits)
-    if soft:
-        logits, labels = rowwise_inputs(where, axis, logits=logits, labels=labels)
+    if jnp.issubdtype(jnp.result_type(labels), jnp.floating) and jnp.ndim(labels) == jnp.ndim(logits):
+        logits, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
+        class_weights = per_class(logits, class_weights=class_weights)
+        validity: Array | int = 1
+        top, log_normalizer = normalizer(logits)
+        targets = probs if class_weights is None else class_weights * probs
+        shares = None if class_weights is None else jnp.sum(targets, axis=-1)
+        values, impossible = _expected_nll(logits, top, log_normalizer, targets)
     else:
         logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    class_weights = per_class(logits, class_weights=class_weights)
-
-    top, log_normalizer = normalizer(logits)
-    if soft:
-        targets = labels if class_weights is None else class_weights * labels
-        values, impossible = _expected_nll(logits, top, log_normalizer, targets)
-        shares = None if class_weights is None else jnp.sum(targets, axis=-1)
-    else:
+        class_weights = per_class(logits, class_weights=class_weights)
+        top, log_normalizer = normalizer(logits)
         scores, impossible = finite(at_labels(logits, labels))
         shares = None if class_weights is None else at_labels(class_weights, labels)
         values = _weighted_nll(scores, top, log_normalizer, 1 if shares is None else shares)
@@ -108,9 +108,7 @@ def cross_entropy(
     if _used(z_loss_weight):
         log_z = top + log_normalizer
         values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
-    values = with_impossible(values, impossible, shares if not soft else None)
-    if not soft:
-        values = validity * values
+    values = validity * with_impossible(values, impossible, shares)
     return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
@@ -375,6 +373,7 @@ def _require_adaptive_shapes(
     require_shape("head", head, (features, head_size), f"for the features of hidden and cutoffs {cutoffs}")
     if head_bias is not None:
         require_shape("head_bias", head_bias, (head_size,), f"for cutoffs {cutoffs}")
+    require_option("the number of tails", len(tails), (len(cutoffs),))
     bounds = (*cutoffs[1:], None)
     for index, (cutoff, bound, (project, expand)) in enumerate(zip(cutoffs, bounds, tails, strict=True)):
         width = jnp.shape(project)[-1]

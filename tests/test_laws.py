@@ -258,10 +258,8 @@ def test_compiled_is_eager(call: Call) -> None:
         assert_same(call.loss(*inputs, **call.options, where=SOME, reduction="none"), outcome.none)
 
 
-@over_catalogue
-def test_derivatives_are_those_of_the_value(call: Call) -> None:
-    if "derivatives" in call.exempt:
-        return
+def flattened(call: Call) -> tuple[Callable[[Any], Any], Any, Any]:
+    """The mean as a function of one vector of all that is floating, that vector, and a direction to differentiate."""
     inputs, weights = call.inputs((N,)), np.linspace(0.5, 2.0, N)
     floating, rebuild = split((inputs, call.traced, weights))
     flat, unravel = ravel_pytree(floating)
@@ -271,33 +269,53 @@ def test_derivatives_are_those_of_the_value(call: Call) -> None:
         inputs, options, weights = rebuild(unravel(flat))
         return call.loss(*inputs, **options, **call.static, weights=weights)
 
+    return loss, flat, direction
+
+
+@over_catalogue
+def test_derivatives_are_those_of_the_value(call: Call) -> None:
+    if "derivatives" in call.exempt:
+        return
+    loss, flat, direction = flattened(call)
+
     @jax.jit
-    def derivatives(flat: Any, direction: Any) -> dict[str, Any]:
-        gradient = jax.grad(loss)
-        _, forward = jax.jvp(loss, (flat,), (direction,))
-        _, forward_over_reverse = jax.jvp(gradient, (flat,), (direction,))
-        return {
-            "value": loss(flat),
-            "reverse": gradient(flat),
-            "forward": forward,
-            "jacfwd": jax.jacfwd(loss)(flat),
-            "checkpointed": jax.grad(jax.checkpoint(loss))(flat),
-            "forward_over_reverse": forward_over_reverse,
-            "reverse_over_reverse": jax.grad(lambda x: gradient(x) @ direction)(flat),
-            "hessian": jax.hessian(loss)(flat) @ direction,
-        }
+    def derivatives(flat: Any) -> tuple[Any, ...]:
+        reverse, forward_over_reverse = jax.jvp(jax.grad(loss), (flat,), (direction,))
+        return *jax.jvp(loss, (flat,), (direction,)), reverse, forward_over_reverse
 
     step = 1e-6
-    here = derivatives(flat, direction)
-    above, below = derivatives(flat + step * direction, direction), derivatives(flat - step * direction, direction)
-    assert_same(here["reverse"] @ direction, (above["value"] - below["value"]) / (2 * step), 1e-7)
-    assert_same(here["forward"], here["reverse"] @ direction, 1e-10)
-    assert_same(here["jacfwd"], here["reverse"], 1e-10)
-    assert_same(here["checkpointed"], here["reverse"], 1e-10)
-    curvature = (above["reverse"] - below["reverse"]) / (2 * step)
-    assert_same(here["forward_over_reverse"], curvature, 1e-6)
-    assert_same(here["reverse_over_reverse"], here["forward_over_reverse"], 1e-10)
-    assert_same(here["hessian"], here["forward_over_reverse"], 1e-10)
+    _, forward, reverse, curvature = derivatives(flat)
+    above, _, reverse_above, _ = derivatives(flat + step * direction)
+    below, _, reverse_below, _ = derivatives(flat - step * direction)
+    assert_same(forward, (above - below) / (2 * step), 1e-7)
+    assert_same(reverse @ direction, forward, 1e-10)
+    assert_same(curvature, (reverse_above - reverse_below) / (2 * step), 1e-6)
+
+
+@pytest.mark.slow
+@over_catalogue
+def test_transformations_agree_on_the_derivatives(call: Call) -> None:
+    loss, flat, direction = flattened(call)
+    gradient = jax.grad(loss)
+
+    @jax.jit
+    def derivatives(flat: Any) -> dict[str, Any]:
+        return {
+            "reverse": gradient(flat),
+            "jacfwd": jax.jacfwd(loss)(flat),
+            "checkpoint": jax.grad(jax.checkpoint(loss))(flat),
+            "vmap": jax.vmap(gradient)(jnp.stack([flat, flat]))[1],
+            "forward over reverse": jax.jvp(gradient, (flat,), (direction,))[1],
+            "reverse over reverse": jax.grad(lambda x: gradient(x) @ direction)(flat),
+            "hessian": jax.hessian(loss)(flat) @ direction,
+            "vmap of hessian": jax.vmap(jax.hessian(loss))(jnp.stack([flat, flat]))[1] @ direction,
+        }
+
+    outcome = derivatives(flat)
+    for name in ("jacfwd", "checkpoint", "vmap"):
+        assert_same(outcome[name], outcome["reverse"], 1e-10)
+    for name in ("reverse over reverse", "hessian", "vmap of hessian"):
+        assert_same(outcome[name], outcome["forward over reverse"], 1e-10)
 
 
 @over_catalogue
@@ -351,22 +369,23 @@ def test_defaults_given_are_defaults_left_out(call: Call) -> None:
 
 
 @over_catalogue
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32], ids=lambda dtype: dtype.__name__)
-def test_single_and_half_precision_compute_in_float32(call: Call, dtype: Any) -> None:
+def test_single_and_half_precision_compute_in_float32(call: Call) -> None:
     floating, rebuild = split(call.inputs((N,)))
-    halves = [jnp.asarray(x, dtype) for x in floating]
 
     @jax.jit
     def evaluate(floating: Any) -> Any:
         return jax.value_and_grad(lambda floating: call.loss(*rebuild(floating), **call.options))(floating)
 
-    value, gradient = evaluate(halves)
-    expected, expected_gradient = evaluate([half.astype(jnp.float32) for half in halves])
-    assert value.dtype == expected.dtype == jnp.float32
-    assert [g.dtype for g in gradient] == [dtype] * len(gradient)
-    assert_same(value, expected, 1e-6)
-    rounded = [g.astype(dtype).astype(float) for g in expected_gradient]
-    assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
+    for dtype in (jnp.bfloat16, jnp.float16):
+        halves = [jnp.asarray(x, dtype) for x in floating]
+        value, gradient = evaluate(halves)
+        expected, expected_gradient = evaluate([half.astype(jnp.float32) for half in halves])
+        assert value.dtype == expected.dtype == jnp.float32
+        assert [g.dtype for g in gradient] == [dtype] * len(gradient)
+        assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
+        assert_same(value, expected, 1e-6)
+        rounded = [g.astype(dtype).astype(float) for g in expected_gradient]
+        assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
 
 
 @over_catalogue
