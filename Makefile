@@ -31,7 +31,7 @@ golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fail
 	$(VENV)/bin/python tests/make_golden.py --check
 
 bench: $(VENV)/golden  ## An epoch of the example beside the same loop in PyTorch.
-	$(VENV)/bin/python benchmarks/fashion_mnist_epoch.py
+	PYTHONPATH=examples $(VENV)/bin/python benchmarks/fashion_mnist_epoch.py --json benchmarks/fashion_mnist_epoch.json
 
 wheel: $(VENV)/dev  ## Builds the wheel and imports it in a clean environment.
 	rm -rf dist $(VENV)-wheel

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import chex
 import jax
@@ -96,7 +96,7 @@ def loss_function(
         def loss(*args: Any, **kwargs: Any) -> Array:
             return run(*args, **kwargs)
 
-        _losses.add(loss)
+        _losses[loss] = frozenset(static)
         return cast(F, loss)
 
     return decorate
@@ -119,7 +119,7 @@ class _Call:
 
 
 _OUTSIDE = _Call("jaxloss", {})  # for `reduce` and the helpers when no loss is being traced
-_losses: WeakSet[Callable[..., Array]] = WeakSet()
+_losses: WeakKeyDictionary[Callable[..., Array], frozenset[str]] = WeakKeyDictionary()  # and their static options
 _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
 _INTEGER_NAMES = ("labels", "logit_lengths", "label_lengths", "ignore_index")

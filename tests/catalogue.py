@@ -13,16 +13,11 @@ import jax
 import numpy as np
 
 import jaxloss
+from jaxloss import _core
 
 CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
-
-# Options that change the program; all others are numbers or arrays that may be traced.
-STATIC = {
-    *("axis", "blank", "cutoffs", "distance_function", "full"),
-    *("log_input", "log_target", "p", "swap", "zero_infinity"),
-}
 
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
@@ -133,11 +128,15 @@ class Call:
 
     @property
     def static(self) -> dict[str, Any]:
-        return {name: value for name, value in self.options.items() if name in STATIC}
+        """The options that change the program."""
+        names = _core._losses[self.loss]
+        return {name: value for name, value in self.options.items() if name in names or callable(value)}
 
     @property
     def traced(self) -> dict[str, Any]:
-        return {name: np.asarray(value) for name, value in self.options.items() if name not in STATIC}
+        """The others: numbers and arrays."""
+        static = self.static
+        return {name: np.asarray(value) for name, value in self.options.items() if name not in static}
 
     @property
     def names(self) -> list[str]:
