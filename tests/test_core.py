@@ -26,6 +26,7 @@ ZEROS = np.zeros_like(X)
         ({}, 15 / 4),
         ({"reduction": "sum"}, 15),
         ({"where": True}, 15 / 4),
+        ({"where": X > 1}, 14 / 3),
         ({"where": False}, 0),
         ({"weights": 3}, 15 / 4),
         ({"weights": 3, "reduction": "sum"}, 45),
