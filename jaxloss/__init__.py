@@ -3,7 +3,6 @@
 Every loss is `loss(inputs, ..., *, options, where=None, weights=None, reduction="mean")`.
 """
 
-# The kit: for losses of your own.
 # Classification.
 from ._classification import adaptive_log_softmax_with_loss as adaptive_log_softmax_with_loss
 from ._classification import binary_cross_entropy as binary_cross_entropy
@@ -11,6 +10,8 @@ from ._classification import binary_cross_entropy_with_logits as binary_cross_en
 from ._classification import cross_entropy as cross_entropy
 from ._classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from ._classification import nll_loss as nll_loss
+
+# The kit, for losses of your own.
 from ._core import AT_LEAST_ONE as AT_LEAST_ONE
 from ._core import NON_NEGATIVE as NON_NEGATIVE
 from ._core import POSITIVE as POSITIVE

@@ -411,7 +411,7 @@ def _bounded_log_complement(probs: Array) -> Array:
 def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> tuple[Array, Array]:
     """-w t log σ(s) - (1 - t) log σ(-s) without the inf of targets that an infinite logit rules out, and which.
 
-    Both terms are positive, so that nothing cancels.
+    Neither term is negative, so that nothing cancels.
     """
     certain = jnp.isinf(logits)
     scores = jnp.where(certain, 0, logits)
