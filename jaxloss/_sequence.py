@@ -80,11 +80,10 @@ def ctc_loss(
     labels, validity = _valid_labels(labels, logits.shape, logit_lengths, label_lengths, blank)
     # The logits are poisoned first: a wrong label may leave no alignment, and then no gradient to poison.
     logits = validity[..., None, None] * logits
-    # Padding of any kind must not reach the maths either.
-    logits = jnp.where(_positions(logits, -2) < logit_lengths[..., None, None], logits, 0)
-    values = -_log_alignments(log_softmax(logits), labels, logit_lengths, label_lengths, blank)
-    if zero_infinity:
-        values = jnp.where(values == jnp.inf, 0, values)
+    logits = _blank_beyond(logits, logit_lengths, blank)
+    values = -_log_alignments(log_softmax(logits), labels, label_lengths, blank)
+    # Without an alignment the loss is a constant, whose gradient is 0.
+    values = jnp.where(values == jnp.inf, 0 if zero_infinity else jnp.inf, values)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
 
 
@@ -115,43 +114,70 @@ def _valid_labels(
     return jnp.where(symbols & listed, labels, 0), poison(valid)
 
 
-def _log_alignments(log_probs: Array, labels: Array, logit_lengths: Array, label_lengths: Array, blank: int) -> Array:
-    """The forward algorithm, in logs: -inf where there is no alignment."""
-    # States: a blank before, between and after the labels. A path may stay, advance, or jump over a blank that
-    # stands between different labels.
-    between = jnp.stack([jnp.full_like(labels, blank), labels], axis=-1)
-    states = between.reshape(*labels.shape[:-1], 2 * labels.shape[-1])
-    states = jnp.pad(states, [(0, 0)] * (states.ndim - 1) + [(0, 1)], constant_values=blank)
-    jumps = (states != blank) & (states != _delayed(states, 2, blank))
-    emissions = jnp.moveaxis(jnp.take_along_axis(log_probs, states[..., None, :], axis=-1), -2, 0)
+def _blank_beyond(logits: Array, logit_lengths: Array, blank: int) -> Array:
+    """Logits with a certain blank in the frames beyond the lengths: it changes no probability, so all may run on."""
+    certain = jnp.where(_positions(logits, -1) == blank, jnp.zeros_like(logits), -jnp.inf)
+    return jnp.where(_positions(logits, -2) < logit_lengths[..., None, None], logits, certain)
 
-    def step(forward: Array, frame: tuple[Array, Array]) -> tuple[Array, None]:
-        emission, time = frame
-        stay, advance, jump = forward, _delayed(forward, 1, -jnp.inf), _delayed(forward, 2, -jnp.inf)
-        arrived = _log_sum(jnp.stack([stay, advance, jnp.where(jumps, jump, -jnp.inf)])) + emission
-        return jnp.where(time < logit_lengths[..., None], arrived, forward), None
+
+def _log_alignments(log_probs: Array, labels: Array, label_lengths: Array, blank: int) -> Array:
+    """The forward algorithm: log Σ_π Π_t p_t(π_t) over the alignments π, -inf where there is none.
+
+    The states of a path are the labels, the blank before the first and those after each: `symbols` and `blanks` hold
+    the log-probabilities of having come to them. A path may stay, advance to the next state, or go from a label
+    straight to the next if that is a different one.
+
+    Differentiated in reverse, this is the backward algorithm: what flows back is the probability of each state given
+    the labels, and `_log_add` divides it among the states before. Its shares are all that is kept of a frame.
+    """
+    emitted = _after(blank, labels)  # one blank stands for all
+    repeated = labels == emitted[..., :-1]
+
+    def step(forward: tuple[Array, Array], frame: Array) -> tuple[tuple[Array, Array], None]:
+        # Picked out here and not before the loop, emissions are never held for all frames at once.
+        emissions = jnp.take_along_axis(frame, emitted, axis=-1, mode="promise_in_bounds")
+        blanks, symbols = forward
+        arrived = _log_add(blanks, _after(-jnp.inf, symbols))
+        entering = jnp.where(repeated, blanks[..., :-1], arrived[..., :-1])
+        return (arrived + emissions[..., :1], _log_add(symbols, entering) + emissions[..., 1:]), None
 
     # Before the first frame all mass is on the first blank: staying there and advancing are the two ways to begin.
-    # Made of the states, which carry the sharding that the loop has to keep.
-    start = jnp.where(_positions(states, -1) == 0, jnp.zeros_like(states, log_probs.dtype), -jnp.inf)
-    forward, _ = jax.lax.scan(step, start, (emissions, jnp.arange(log_probs.shape[-2], dtype=jnp.int32)))
-    last_blank = at_labels(forward, 2 * label_lengths)
-    last_label = jnp.where(label_lengths > 0, at_labels(forward, jnp.maximum(2 * label_lengths - 1, 0)), -jnp.inf)
-    return _log_sum(jnp.stack([last_blank, last_label]))
+    # Made of all the arguments, so that it is sharded as the loop's results are, and varies over what they vary over.
+    zeros = jnp.zeros_like(emitted, log_probs.dtype) + jnp.sum(jnp.zeros_like(log_probs), axis=-2)[..., :1]
+    start = jnp.where(_positions(emitted, -1) == 0, zeros, -jnp.inf), zeros[..., 1:] - jnp.inf
+    (blanks, symbols), _ = jax.lax.scan(step, start, jnp.moveaxis(log_probs, -2, 0))
+    return at_labels(_log_add(blanks, _after(-jnp.inf, symbols)), label_lengths)
 
 
-def _log_sum(terms: Array) -> Array:
-    """Sums numbers given by their logs, over the first axis; an empty sum is -inf, with gradient 0."""
-    top = jnp.max(jax.lax.stop_gradient(terms), axis=0, keepdims=True)
-    top = jnp.where(top == -jnp.inf, 0, top)
-    total = jnp.sum(jnp.exp(terms - top), axis=0)
-    empty = total == 0
-    return jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1, total)) + top[0])
+@jax.custom_jvp
+def _log_add(a: Array, b: Array) -> Array:
+    """The log of exp(a) + exp(b)."""
+    return _sum_and_share(a, b)[0]
 
 
-def _delayed(states: Array, steps: int, fill: float) -> Array:
-    padding = [(0, 0)] * (states.ndim - 1) + [(steps, 0)]
-    return jnp.pad(states, padding, constant_values=fill)[..., : states.shape[-1]]
+# The share is all that the way back takes: no exponential, and no care for -inf. Plain autodiff keeps more than that.
+@_log_add.defjvp
+def _log_add_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    a_tangent, b_tangent = tangents
+    total, share = _sum_and_share(*primals)
+    return total, b_tangent + share * (a_tangent - b_tangent)
+
+
+def _sum_and_share(a: Array, b: Array) -> tuple[Array, Array]:
+    """The log of exp(a) + exp(b), -inf where both are, and the share of exp(a) in it.
+
+    Second derivatives are those of these operations, which therefore select the larger term: a maximum or an absolute
+    value has a kink where both are equal.
+    """
+    first = a >= b
+    larger, smaller = jnp.where(first, a, b), jnp.where(first, b, a)
+    ratio = jnp.exp(smaller - jnp.where(larger == -jnp.inf, 0, larger))
+    return larger + jnp.log(1 + ratio), jnp.where(first, 1, ratio) / (1 + ratio)
+
+
+def _after(first: float, entries: Array) -> Array:
+    padding = [(0, 0)] * (entries.ndim - 1) + [(1, 0)]
+    return jnp.pad(entries, padding, constant_values=first)
 
 
 def _positions(array: Array, axis: int) -> Array:
