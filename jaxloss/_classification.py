@@ -25,8 +25,18 @@ from ._core import (
     require_option,
     require_shape,
     rowwise_inputs,
+    widened,
 )
-from ._softmax import count_classes, finite, nll, normalizer, with_impossible
+from ._softmax import (
+    Given,
+    count_classes,
+    cross_entropy_of_rows,
+    finite,
+    label_shares,
+    nll_of_labels,
+    used,
+    with_impossible,
+)
 
 _CUTOFFS = Domain(
     "rising numbers of classes",
@@ -34,7 +44,9 @@ _CUTOFFS = Domain(
 )
 
 
-@loss_function(static=("axis",), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})
+@loss_function(
+    static=("axis",), half=("logits", "labels"), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY}
+)
 def cross_entropy(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
@@ -87,29 +99,26 @@ def cross_entropy(
         Szegedy et al., Rethinking the Inception architecture for computer vision, 2016 (label smoothing).
         Chowdhery et al., PaLM: scaling language modeling with pathways, 2022 (z-loss).
     """
-    if jnp.issubdtype(jnp.result_type(labels), jnp.floating) and jnp.ndim(labels) == jnp.ndim(logits):
-        logits, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
-        class_weights = per_class(logits, class_weights=class_weights)
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating) and labels.ndim == logits.ndim:
+        rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
+        targets = widened(probs)
         validity: Array | int = 1
-        top, log_normalizer = normalizer(logits)
-        targets = probs if class_weights is None else class_weights * probs
-        shares = None if class_weights is None else jnp.sum(targets, axis=-1)
-        values, impossible = _expected_nll(logits, top, log_normalizer, targets)
+        given = Given(where, jnp.moveaxis(logits, axis, -1), jnp.moveaxis(labels, axis, -1))
     else:
-        logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-        class_weights = per_class(logits, class_weights=class_weights)
-        top, log_normalizer = normalizer(logits)
-        scores, impossible = finite(at_labels(logits, labels))
-        shares = None if class_weights is None else at_labels(class_weights, labels)
-        values = _weighted_nll(scores, top, log_normalizer, 1 if shares is None else shares)
-    if _used(label_smoothing):
-        spread, _ = _expected_nll(logits, top, log_normalizer, 1 if class_weights is None else class_weights)
-        values = (1 - label_smoothing) * values + label_smoothing * spread / count_classes(logits)
-    if _used(z_loss_weight):
-        log_z = top + log_normalizer
-        values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
-    values = validity * with_impossible(values, impossible, shares)
-    return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
+        rows, targets, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+        given = Given(where, jnp.moveaxis(logits, axis, -1))
+    class_weights = per_class(rows, class_weights=class_weights)
+    values = cross_entropy_of_rows(
+        widened(rows),
+        targets,
+        given,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+        z_loss_weight=z_loss_weight,
+    )
+    shares = label_shares(targets, class_weights)
+    return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
 @loss_function(static=("axis",))
@@ -155,7 +164,7 @@ def nll_loss(
     log_probs, labels, where, validity = labelled_inputs(where, axis, ignore_index, log_probs=log_probs, labels=labels)
     class_weights = per_class(log_probs, class_weights=class_weights)
     scores, impossible = finite(at_labels(log_probs, labels))
-    shares = None if class_weights is None else at_labels(class_weights, labels)
+    shares = label_shares(labels, class_weights)
     values = with_impossible(-scores if shares is None else -shares * scores, impossible, shares)
     return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
@@ -238,7 +247,7 @@ def binary_cross_entropy_with_logits(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     pos_weight = per_class(logits, pos_weight=pos_weight)
-    if _used(label_smoothing):
+    if used(label_smoothing):
         smoothed = (1 - label_smoothing) * targets + label_smoothing / 2
         targets = jnp.where(jnp.isinf(logits), targets, smoothed)
     values, impossible = _binary_nll(logits, targets, pos_weight)
@@ -354,15 +363,12 @@ def adaptive_log_softmax_with_loss(
         size = jnp.shape(expand)[-1]
         inside = (labels >= cutoff) & (labels < cutoff + size)
         head_labels = jnp.where(inside, cutoffs[0] + index, head_labels)
-        tail_values = nll(hidden @ jnp.asarray(project) @ jnp.asarray(expand), jnp.where(inside, labels - cutoff, 0))
+        tail_values = nll_of_labels(
+            hidden @ jnp.asarray(project) @ jnp.asarray(expand), jnp.where(inside, labels - cutoff, 0)
+        )
         values = values + jnp.where(inside, tail_values, 0)
-    values = values + nll(head_logits, head_labels)
+    values = values + nll_of_labels(head_logits, head_labels)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
-
-
-def _used(option: Scalar) -> bool:
-    """Whether an option was given: a default of 0 is a constant, and its term left out of the program."""
-    return not (isinstance(option, (int, float)) and option == 0)
 
 
 def _require_adaptive_shapes(
@@ -381,18 +387,6 @@ def _require_adaptive_shapes(
         require_shape(f"tails[{index}][0]", project, (features, width), "for the features of hidden")
         require_shape(f"tails[{index}][1]", expand, (width, size), f"for its width and cutoffs {cutoffs}")
     return cutoffs[-1] + jnp.shape(tails[-1][1])[-1]
-
-
-def _expected_nll(logits: Array, top: Array, log_normalizer: Array, targets: Array | int) -> tuple[Array, Array]:
-    """The sum over classes of -t log p without the inf of targets on ruled-out classes, and which rows have those."""
-    scores, ruled_out = finite(logits)
-    terms = _weighted_nll(scores, top[..., None], log_normalizer[..., None], targets)
-    return jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1), jnp.any(ruled_out & (targets > 0), axis=-1)
-
-
-def _weighted_nll(scores: Array, top: Array, log_normalizer: Array, weights: Array | int) -> Array:
-    # Neither term is negative, so nothing cancels; halved scores never differ by more than the dtype holds.
-    return weights * log_normalizer + 2 * weights * (top / 2 - scores / 2)
 
 
 def _bounded_log(probs: Array) -> Array:

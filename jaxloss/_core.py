@@ -49,7 +49,11 @@ POSITIVE = Domain("positive", lambda x: x > 0)
 
 
 def loss_function(
-    *, static: Sequence[str] = (), domains: Mapping[str, Domain] | None = None, compiled: bool = True
+    *,
+    static: Sequence[str] = (),
+    half: Sequence[str] = (),
+    domains: Mapping[str, Domain] | None = None,
+    compiled: bool = True,
 ) -> Callable[[F], F]:
     """Makes a loss of a function that ends in `reduce`.
 
@@ -60,6 +64,7 @@ def loss_function(
 
     Args:
         static: Names of the keywords that change the program (flags, axes); `reduction` is always one.
+        half: Names of the inputs that stay in half precision, for a loss that widens them as it reads them.
         domains: The values that arguments may take, by name. They are checked under `jax.experimental.checkify` and
             cost nothing elsewhere. Labels with a domain may be floating too.
         compiled: Whether the whole body is under `jax.jit`. False for a loss that is handed a function: that has to
@@ -88,7 +93,7 @@ def loss_function(
         @functools.wraps(function)
         def body(*args: Any, **kwargs: Any) -> Array:
             with call.active():
-                return function(**_prepared(signature, {"reduction", *static}, args, kwargs))
+                return function(**_prepared(signature, {"reduction", *static}, set(half), args, kwargs))
 
         run = jax.jit(body, static_argnames=("reduction", *static)) if compiled else body
 
@@ -129,7 +134,7 @@ _FLOATING_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def _prepared(
-    signature: inspect.Signature, static: set[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+    signature: inspect.Signature, static: set[str], half: set[str], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The arguments of a call by name, checked for dtype and cast."""
     try:
@@ -152,7 +157,8 @@ def _prepared(
         elif is_scalar and isinstance(value, (int, float)):
             prepared[name] = value  # the default: as a constant of the program, an unused option costs nothing
         else:
-            prepared[name] = _cast(name, value, dtype, is_input=is_input)
+            stays = name in half and dtype == "float32" and getattr(value, "dtype", None) in ("float16", "bfloat16")
+            prepared[name] = _cast(name, value, value.dtype if stays else dtype, is_input=is_input)
             if is_scalar:
                 shape = prepared[name].shape
                 _require(chex.assert_rank, prepared[name], 0, message=f"{name} must be a scalar, got shape {shape}")
@@ -164,6 +170,11 @@ def _compute_dtype(leaves: Sequence[Any]) -> jnp.dtype:
     # A Python number is float64 under jax_enable_x64, but a weak one, which must not raise the others' dtype.
     double = any(getattr(x, "dtype", None) == "float64" and not getattr(x, "weak_type", False) for x in leaves)
     return jnp.dtype("float64" if double else "float32")
+
+
+def widened(array: Array) -> Array:
+    """Half precision as float32."""
+    return array.astype(_compute_dtype([array]))
 
 
 def _cast(name: str, value: Any, dtype: Any, *, is_input: bool) -> Any:
@@ -432,8 +443,8 @@ def poison(valid: Array, /) -> Array:
 def at_labels(rows: Array, labels: Array, /) -> Array:
     """The entry of each row that its label names.
 
-    A compare-and-select reduction: it fuses into one pass and works with classes sharded over devices, where indexing
-    would gather them.
+    On accelerators a compare-and-select reduction, which fuses with its neighbours into one pass; on CPU, where that
+    would be a pass of its own, a gather. Neither brings classes that are sharded over devices together.
 
     Args:
         rows: Array of shape (..., classes); the leading axes may be of size 1.
@@ -442,7 +453,19 @@ def at_labels(rows: Array, labels: Array, /) -> Array:
     Returns:
         Array of the shape of `labels`.
     """
+    rows, labels = jnp.asarray(rows), jnp.asarray(labels)
+    if jax.typeof(rows).sharding.spec[-1] is not None:  # indexing refuses an axis that is sharded explicitly
+        return _selected(rows, labels)
+    entries: Array = jax.lax.platform_dependent(rows, labels, cpu=_gathered, default=_selected)
+    return entries
+
+
+def _selected(rows: Array, labels: Array) -> Array:
     return jnp.sum(jnp.where(label_mask(labels, rows.shape[-1]), rows, 0), axis=-1)
+
+
+def _gathered(rows: Array, labels: Array) -> Array:
+    return jnp.take_along_axis(rows, labels[..., None], axis=-1, mode="promise_in_bounds")[..., 0]
 
 
 def label_mask(labels: Array, classes: int, /) -> Array:
@@ -595,10 +618,15 @@ def reduce(
         >>> jaxloss.reduce(jnp.array([1.0, 2.0, jnp.nan]), where=jnp.array([True, True, False]))
         Array(1.5, dtype=float32)
     """
-    chosen: object = reduction  # PartialMean itself stands for what `partial_mean` asks
-    if chosen is not PartialMean:
-        require_option("reduction", reduction, ("mean", "sum", "none"))
-    values = values.astype(_compute_dtype([values]))
+    values, weight = weighted(values, where, weights, normalizer)
+    return values if reduction == "none" else reduced(jnp.sum(values), weight, reduction)
+
+
+def weighted(
+    values: Array, where: Mask | None, weights: Weights | None, normalizer: Array | None
+) -> tuple[Array, Array]:
+    """The losses with mask and weights applied, and the sum of the weights."""
+    values = widened(values)
     mask = None if where is None else _stretching("where", where, values.shape)
     if mask is not None:
         values = jnp.where(mask, values, 0)
@@ -608,13 +636,16 @@ def reduce(
         _check_domain("weights", multipliers, NON_NEGATIVE)
         values = multipliers * values
         normalizer = multipliers if normalizer is None else multipliers * normalizer
-    if reduction == "none":
-        return values
-    total = jnp.sum(values)
-    if reduction == "sum":
-        return total
-    mean = PartialMean(total, _total_weight(values, mask, normalizer))
-    return mean.value if reduction == "mean" else cast(Array, mean)
+    return values, _total_weight(values, mask, normalizer)
+
+
+def reduced(total: Array, weight: Array, reduction: Reduction) -> Array:
+    """What `reduce` returns of the sum of weighted losses and that of the weights."""
+    chosen: object = reduction  # PartialMean itself stands for what `partial_mean` asks
+    if chosen is PartialMean:
+        return cast(Array, PartialMean(total, weight))
+    require_option("reduction", reduction, ("mean", "sum", "none"))
+    return total if reduction == "sum" else PartialMean(total, weight).value
 
 
 def _total_weight(values: Array, mask: Array | None, normalizer: Array | None) -> Array:

@@ -1,21 +1,109 @@
-"""The softmax of rows of logits in which -inf rules a class out: the kernel of everything with a class axis."""
+"""The softmax of rows of logits in which -inf rules a class out: the kernel of everything with a class axis.
+
+Logits are the largest array of most models, so that all there is here is one pass over the classes for each sum, and
+one loop that writes the gradient; nothing of their size is kept. The passes read the logits as the caller gave them:
+still in half precision, and with the rows that `where` excludes in them, which are masked afterwards. Derivatives are
+taken of the same logits widened and shielded, elementwise, so that they add up in the compute dtype.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Integer
 
-from ._core import at_labels
+from ._core import Mask, Scalar, at_labels, label_mask, widened
+
+
+class Given(NamedTuple):
+    """What the passes over the classes read, as the caller gave it.
+
+    Attributes:
+        where: Which rows count; None for all.
+        logits: Unnormalised log-probabilities.
+        probs: Class probabilities, if these are the labels.
+    """
+
+    where: Mask | None
+    logits: Array
+    probs: Array | None = None
+
+
+class _Expected(NamedTuple):
+    """Sums over the classes of a row that exist: -t log p, t, 1; and t over those that do not."""
+
+    nll: Array
+    targets: Array
+    classes: Array
+    missing: Array
+
+
+def used(option: Scalar) -> bool:
+    """Whether an option was given: a default of 0 is a constant, and its term left out of the program."""
+    return not (isinstance(option, (int, float)) and option == 0)
+
+
+def label_shares(labels: Array, class_weights: Array | None) -> Array | None:
+    """What each row adds to the divisor of the mean, if not 1: the weight of its label."""
+    if class_weights is None:
+        return None
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        return at_labels(class_weights, labels)
+    return jnp.sum(class_weights * labels, axis=-1)
+
+
+def cross_entropy_of_rows(
+    logits: Float[Array, "*batch classes"],
+    labels: Integer[Array, "*batch"] | Float[Array, "*batch classes"],
+    given: Given,
+    *,
+    class_weights: Float[Array, "*ones classes"] | None = None,
+    label_smoothing: Scalar = 0.0,
+    z_loss_weight: Scalar = 0.0,
+) -> Float[Array, "*batch"]:
+    """Cross-entropy of each row, with labels that are classes or with probabilities."""
+    top, log_normalizer = normalizer(logits, given)
+    shares = None
+    if given.probs is None:
+        shares = label_shares(labels, class_weights)
+        scores, impossible = finite(_scores(logits, labels, given))
+        values = nll_terms(scores, top, log_normalizer, 1 if shares is None else shares)
+    else:
+        targets, factors = (
+            (labels, (given.probs,))
+            if class_weights is None
+            else (class_weights * labels, (given.probs, class_weights))
+        )
+        values, _, _, missing = _expected(logits, targets, top, log_normalizer, given, factors)
+        impossible = missing > 0
+    if used(label_smoothing):
+        weights = jnp.ones((1,) * logits.ndim, logits.dtype) if class_weights is None else class_weights
+        spread = _expected(logits, weights, top, log_normalizer, given, (weights,))
+        values = (1 - label_smoothing) * values + label_smoothing * spread.nll / spread.classes
+    if used(z_loss_weight):
+        log_z = top + log_normalizer
+        values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
+    return with_impossible(values, impossible, shares)
+
+
+def nll_terms(scores: Array, top: Array, log_normalizer: Array, weights: Array | int) -> Array:
+    """-w log p: neither term is negative, so nothing cancels; halves never differ by more than the dtype holds."""
+    return weights * log_normalizer + 2 * weights * (top / 2 - scores / 2)
 
 
 def log_softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
     """Log-probabilities; a row whose classes are all ruled out stays at -inf, with gradient 0."""
-    top, log_normalizer = normalizer(logits)
+    top, log_normalizer = normalizer(logits, Given(None, logits))
     return logits - top[..., None] - log_normalizer[..., None]
 
 
-def nll(logits: Float[Array, "*batch classes"], labels: Array) -> Float[Array, "*batch"]:
+def nll_of_labels(logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
     """-log p of the labels: two terms that never cancel."""
-    top, log_normalizer = normalizer(logits)
+    top, log_normalizer = normalizer(logits, Given(None, logits))
     return log_normalizer - (at_labels(logits, labels) - top)
 
 
@@ -38,22 +126,147 @@ def count_classes(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batc
     return jnp.maximum(jnp.sum(logits != -jnp.inf, axis=-1), 1).astype(logits.dtype)
 
 
+# --- the passes -------------------------------------------------------------------------------------------------------
+
+
 @jax.custom_jvp
-def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+def normalizer(
+    logits: Float[Array, "*batch classes"], given: Given
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """The largest logit, held constant when differentiating, and log Σ exp(logits - largest), which is at least 0.
 
-    A row whose classes are all ruled out has 0 for both.
+    Both are 0 for a row that is excluded, or whose classes are all ruled out.
     """
-    top = jnp.max(logits, axis=-1)
-    top = jnp.where(top == -jnp.inf, 0, top)
-    total = jnp.sum(jnp.exp(logits - top[..., None]), axis=-1)
-    return top, jnp.log(jnp.where(total == 0, 1, total))
+    top = jnp.max(given.logits, axis=-1).astype(logits.dtype)
+    top = _masked(jnp.where(top == -jnp.inf, 0, top), given.where)
+    total = _class_sum(lambda logits, top: jnp.exp(logits - top[..., None]), given.logits, top)
+    return top, _masked(jnp.log(jnp.where(total == 0, 1, total)), given.where)
 
 
 # The rule computes the probabilities anew from the logits: plain autodiff keeps an array of their size instead.
 @normalizer.defjvp
-def _normalizer_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    (logits,), (tangent,) = primals, tangents
-    top, log_normalizer = normalizer(logits)
+def _normalizer_jvp(
+    primals: tuple[Array, Given], tangents: tuple[Array, Given]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    logits = primals[0]
+    top, log_normalizer = normalizer(*primals)
     probs = jnp.exp(logits - top[..., None] - log_normalizer[..., None])
-    return (top, log_normalizer), (jnp.zeros_like(top), jnp.sum(probs * tangent, axis=-1))
+    return (top, log_normalizer), (jnp.zeros_like(top), jnp.sum(probs * tangents[0], axis=-1))
+
+
+def _scores(logits: Array, labels: Array, given: Given) -> Array:
+    # A scatter, which the gradient of the first is on CPU, fuses with neither a conversion nor a mask after it.
+    if given.logits.dtype == logits.dtype:
+        return _masked(at_labels(given.logits, labels), given.where)
+    return _scores_of_half(logits, labels)
+
+
+@jax.custom_jvp
+def _scores_of_half(logits: Array, labels: Array) -> Array:
+    return at_labels(logits, labels)
+
+
+@_scores_of_half.defjvp
+def _scores_of_half_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    logits, labels = primals
+    selected = jnp.where(label_mask(labels, logits.shape[-1]), tangents[0], 0)
+    return _scores_of_half(logits, labels), jnp.sum(selected, axis=-1)
+
+
+@jax.custom_jvp
+def _expected(
+    logits: Array, targets: Array, top: Array, log_normalizer: Array, given: Given, factors: tuple[Array, ...]
+) -> _Expected:
+    rows = top, log_normalizer, *factors
+    nll = _masked(_class_sum(_nll_of_classes, given.logits, *rows), given.where)
+    classes = logits.shape[-1]
+
+    def all_exist() -> _Expected:
+        total = _class_sum(_product, *factors) * (classes / targets.shape[-1])
+        return _Expected(
+            nll, jnp.zeros_like(nll) + _masked(total, given.where), jnp.full_like(nll, classes), jnp.zeros_like(nll)
+        )
+
+    def some_are_ruled_out() -> _Expected:
+        one = jnp.ones((1,) * logits.ndim, logits.dtype)
+        limits = _Limits(*(jnp.asarray(limit, logits.dtype) for limit in (jnp.finfo(logits.dtype).min, -1, 1)))
+        total = _masked(_class_sum(_targets_that_exist, limits, given.logits, *factors), given.where)
+        number = _masked(_class_sum(_targets_that_exist, limits, given.logits, one), given.where)
+        return _Expected(
+            _masked(_class_sum(_nll_of_existing, limits, given.logits, *rows), given.where),
+            total,
+            jnp.maximum(number, 1),
+            _masked(_class_sum(_targets_ruled_out, given.logits, limits, *factors), given.where),
+        )
+
+    # A ruled-out class makes its term inf, or NaN if its target is 0.
+    expected: _Expected = jax.lax.cond(jnp.all(jnp.isfinite(nll)), all_exist, some_are_ruled_out)
+    return expected
+
+
+def _expected_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[_Expected, _Expected]:
+    logits, targets, top, log_normalizer, *_ = primals
+    logits_tangent, targets_tangent, _, normalizer_tangent, *_ = tangents
+    expected = _expected(*primals)
+    scores, ruled_out = finite(logits)
+    nll = targets_total = jnp.zeros_like(top)
+    # What has no tangent must not cost a pass.
+    if not isinstance(normalizer_tangent, SymbolicZero):
+        nll = nll + expected.targets * normalizer_tangent
+    if not isinstance(logits_tangent, SymbolicZero):
+        nll = nll - jnp.sum(jnp.where(ruled_out, 0, targets * logits_tangent), axis=-1)
+    if not isinstance(targets_tangent, SymbolicZero):
+        terms = nll_terms(scores, top[..., None], log_normalizer[..., None], 1)
+        nll = nll + jnp.sum(jnp.where(ruled_out, 0, targets_tangent * terms), axis=-1)
+        targets_total = jnp.sum(jnp.where(ruled_out, 0, targets_tangent), axis=-1)
+    return expected, _Expected(nll, targets_total, jnp.zeros_like(top), jnp.zeros_like(top))
+
+
+_expected.defjvp(_expected_jvp, symbolic_zeros=True)
+
+
+def _class_sum(terms: Callable[..., Array], *operands: Any) -> Array:
+    """The sum of terms over the classes, as a pass of its own.
+
+    Behind a barrier XLA shares nothing of it with other passes. It would fuse none that share, but write out what they
+    do: the logits in float32, their difference from the largest, even a constant.
+    """
+    own = jax.lax.optimization_barrier(operands)
+    return jnp.sum(terms(*jax.tree.map(widened, own)), axis=-1)
+
+
+def _nll_of_classes(logits: Array, top: Array, log_normalizer: Array, *factors: Array) -> Array:
+    return nll_terms(logits, top[..., None], log_normalizer[..., None], _product(*factors))
+
+
+def _nll_of_existing(limits: "_Limits", logits: Array, top: Array, log_normalizer: Array, *factors: Array) -> Array:
+    exists, weights = _exists(logits, limits), _product(*factors)
+    below_top = exists * (top[..., None] / 2 - jnp.maximum(logits, limits.lowest) / 2)
+    return exists * weights * log_normalizer[..., None] + 2 * weights * below_top
+
+
+def _targets_that_exist(limits: "_Limits", logits: Array, *factors: Array) -> Array:
+    return _exists(logits, limits) * _product(*factors)
+
+
+def _targets_ruled_out(logits: Array, limits: "_Limits", *factors: Array) -> Array:
+    return (limits.one - _exists(logits, limits)) * _product(*factors)
+
+
+class _Limits(NamedTuple):
+    lowest: Array
+    minus_one: Array
+    one: Array
+
+
+def _exists(logits: Array, limits: _Limits) -> Array:
+    """1, or 0 for -inf: by arithmetic, as XLA does not fuse a comparison into a sum on CPU."""
+    return jnp.minimum(limits.lowest / jnp.minimum(logits, limits.minus_one), limits.one)
+
+
+def _product(*factors: Array) -> Array:
+    return functools.reduce(operator.mul, factors)
+
+
+def _masked(values: Array, mask: Mask | None) -> Array:
+    return values if mask is None else jnp.where(mask, values, 0)
