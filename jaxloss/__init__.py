@@ -40,6 +40,9 @@ from ._divergence import kl_div as kl_div
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss
 from ._likelihood import poisson_nll_loss as poisson_nll_loss
 
+# Linear: losses that hold the last layer.
+from ._linear import linear_cross_entropy as linear_cross_entropy
+
 # Margin.
 from ._margin import cosine_embedding_loss as cosine_embedding_loss
 from ._margin import hinge_embedding_loss as hinge_embedding_loss

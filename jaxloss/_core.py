@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
+from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Real
 
@@ -90,16 +91,19 @@ def loss_function(
         call = _Call(function.__name__, domains or {})
         signature = inspect.signature(function)
 
-        @functools.wraps(function)
-        def body(*args: Any, **kwargs: Any) -> Array:
-            with call.active():
-                return function(**_prepared(signature, {"reduction", *static}, set(half), args, kwargs))
+        def body_of(call: _Call) -> Callable[..., Array]:
+            @functools.wraps(function)
+            def body(*args: Any, **kwargs: Any) -> Array:
+                with call.active():
+                    return function(**_prepared(signature, {"reduction", *static}, set(half), args, kwargs))
 
-        run = jax.jit(body, static_argnames=("reduction", *static)) if compiled else body
+            return jax.jit(body, static_argnames=("reduction", *static)) if compiled else body
+
+        traced, outermost = body_of(call), body_of(replace(call, checked=False))
 
         @functools.wraps(function)
         def loss(*args: Any, **kwargs: Any) -> Array:
-            return run(*args, **kwargs)
+            return (outermost if get_opaque_trace_state() == _OUTERMOST else traced)(*args, **kwargs)
 
         _losses[loss] = frozenset(static)
         return cast(F, loss)
@@ -113,6 +117,7 @@ class _Call:
 
     name: str
     domains: Mapping[str, Domain]
+    checked: bool = True
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -124,6 +129,8 @@ class _Call:
 
 
 _OUTSIDE = _Call("jaxloss", {})  # for `reduce` and the helpers when no loss is being traced
+# Outside of any transformation. There no value check can be seen, and one would take the call off JAX's fast path.
+_OUTERMOST = get_opaque_trace_state()
 _losses: WeakKeyDictionary[Callable[..., Array], frozenset[str]] = WeakKeyDictionary()  # and their static options
 _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
@@ -162,6 +169,7 @@ def _prepared(
             if is_scalar:
                 shape = prepared[name].shape
                 _require(chex.assert_rank, prepared[name], 0, message=f"{name} must be a scalar, got shape {shape}")
+            if not is_input:
                 _check_domain(name, prepared[name])
     return prepared
 
@@ -254,7 +262,7 @@ def _squeeze_hint(name: str, array: Array, shape: tuple[int, ...]) -> str:
     return f": use {name}[..., 0]" if array.shape == (*shape, 1) else ""
 
 
-def _stretching(name: str, option: ArrayLike, shape: tuple[int, ...]) -> Array:
+def stretching(name: str, option: ArrayLike, shape: tuple[int, ...]) -> Array:
     """A scalar, or of the rank of the loss with axes of its sizes or 1: anything else could mean two things."""
     array = jnp.asarray(option)
     message = f"{name} must be a scalar or have the rank of the loss, which is {shape}, got {array.shape}"
@@ -285,6 +293,8 @@ def _check_static(name: str, value: Any) -> None:
 
 def check_values(valid: Array, array: Array, message: str) -> None:
     """A `checkify` check of values: it names the loss and an offender, and leaves no trace in a program without it."""
+    if not _current.get().checked:
+        return
     # A maximum finds an offender without indexing, which a sharded array would not allow.
     offender = jnp.max(jnp.where(valid, _lowest(array), array), initial=_lowest(array))
     message = f"{_current.get().name}: {message}, got {{offender}}"
@@ -372,7 +382,7 @@ def labelled_inputs(
     arrays, batch = _rows(axis, inputs, {"labels": labels})
     if ignore_index is not None:
         counted = labels != ignore_index
-        where = counted if where is None else counted & _stretching("where", where, batch)
+        where = counted if where is None else counted & stretching("where", where, batch)
     rows, labels = shielded(where, batch, **arrays)
     classes = classes or rows.shape[-1]
     valid = (labels >= 0) & (labels < classes)
@@ -398,7 +408,7 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
     """
     arrays = _arrays(inputs)
     if where is not None:
-        mask = _stretching("where", where, shape)
+        mask = stretching("where", where, shape)
         for name, array in arrays.items():
             # 1 is a probability, a variance, a logit, a sign; 0 is a class of every label.
             harmless = 1 if jnp.issubdtype(array.dtype, jnp.floating) else 0
@@ -627,11 +637,11 @@ def weighted(
 ) -> tuple[Array, Array]:
     """The losses with mask and weights applied, and the sum of the weights."""
     values = widened(values)
-    mask = None if where is None else _stretching("where", where, values.shape)
+    mask = None if where is None else stretching("where", where, values.shape)
     if mask is not None:
         values = jnp.where(mask, values, 0)
     if weights is not None:
-        multipliers = _stretching("weights", weights, values.shape).astype(values.dtype)
+        multipliers = stretching("weights", weights, values.shape).astype(values.dtype)
         multipliers = multipliers if mask is None else jnp.where(mask, multipliers, 0)
         _check_domain("weights", multipliers, NON_NEGATIVE)
         values = multipliers * values

@@ -64,13 +64,18 @@ def cross_entropy_of_rows(
     class_weights: Float[Array, "*ones classes"] | None = None,
     label_smoothing: Scalar = 0.0,
     z_loss_weight: Scalar = 0.0,
+    scatter: bool = True,
 ) -> Float[Array, "*batch"]:
-    """Cross-entropy of each row, with labels that are classes or with probabilities."""
+    """Cross-entropy of each row, with labels that are classes or with probabilities.
+
+    `scatter` says how the gradient is written on CPU: the probabilities first, and then the labels' share added to
+    them, which is fastest; or both in one loop, which can overwrite the logits.
+    """
     top, log_normalizer = normalizer(logits, given)
     shares = None
     if given.probs is None:
         shares = label_shares(labels, class_weights)
-        scores, impossible = finite(_scores(logits, labels, given))
+        scores, impossible = finite(_scores(logits, labels, given, scatter=scatter))
         values = nll_terms(scores, top, log_normalizer, 1 if shares is None else shares)
     else:
         targets, factors = (
@@ -154,23 +159,24 @@ def _normalizer_jvp(
     return (top, log_normalizer), (jnp.zeros_like(top), jnp.sum(probs * tangents[0], axis=-1))
 
 
-def _scores(logits: Array, labels: Array, given: Given) -> Array:
-    # A scatter, which the gradient of the first is on CPU, fuses with neither a conversion nor a mask after it.
-    if given.logits.dtype == logits.dtype:
+def _scores(logits: Array, labels: Array, given: Given, *, scatter: bool) -> Array:
+    # Neither a mask nor a conversion fuses with a scatter before it.
+    if scatter and given.logits.dtype == logits.dtype:
         return _masked(at_labels(given.logits, labels), given.where)
-    return _scores_of_half(logits, labels)
+    return _selected_scores(logits, labels)
 
 
 @jax.custom_jvp
-def _scores_of_half(logits: Array, labels: Array) -> Array:
+def _selected_scores(logits: Array, labels: Array) -> Array:
     return at_labels(logits, labels)
 
 
-@_scores_of_half.defjvp
-def _scores_of_half_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+@_selected_scores.defjvp
+def _selected_scores_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     logits, labels = primals
-    selected = jnp.where(label_mask(labels, logits.shape[-1]), tangents[0], 0)
-    return _scores_of_half(logits, labels), jnp.sum(selected, axis=-1)
+    # A product, not a selection from zeros: a loop around it would carry those, an array of them.
+    own = label_mask(labels, logits.shape[-1]).astype(logits.dtype)
+    return _selected_scores(logits, labels), jnp.sum(own * tangents[0], axis=-1)
 
 
 @jax.custom_jvp
@@ -214,7 +220,7 @@ def _expected_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
     if not isinstance(normalizer_tangent, SymbolicZero):
         nll = nll + expected.targets * normalizer_tangent
     if not isinstance(logits_tangent, SymbolicZero):
-        nll = nll - jnp.sum(jnp.where(ruled_out, 0, targets * logits_tangent), axis=-1)
+        nll = nll - jnp.sum((~ruled_out).astype(logits.dtype) * targets * logits_tangent, axis=-1)
     if not isinstance(targets_tangent, SymbolicZero):
         terms = nll_terms(scores, top[..., None], log_normalizer[..., None], 1)
         nll = nll + jnp.sum(jnp.where(ruled_out, 0, targets_tangent * terms), axis=-1)
