@@ -62,19 +62,15 @@ class Comparison:
                 layout = self.layouts.get(name, _as_is)
                 yield Candidate(name, loss, layout(inputs), self.differentiable, layout)
 
-    def reference_calls(self, shape: Shape) -> dict[str, Callable[[], Any]]:
-        """The references, compiled, on the same inputs."""
-        inputs = tuple(map(jnp.asarray, self.sample(np.random.default_rng(0), *shape)))
-        return {name: _compiled(function, inputs) for name, function in self.references.items()}
-
 
 def _as_is(inputs: Inputs) -> Inputs:
     return inputs
 
 
-def _compiled(function: Loss, inputs: tuple[jax.Array, ...]) -> Callable[[], Any]:
-    compiled = jax.jit(function)
-    return lambda: jax.block_until_ready(compiled(*inputs))
+def compiled_call(function: Loss, inputs: Inputs) -> Callable[[], Any]:
+    """A call of the compiled function that waits for what it returns."""
+    compiled, arrays = jax.jit(function), tuple(map(jnp.asarray, inputs))
+    return lambda: jax.block_until_ready(compiled(*arrays))
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class Candidate:
     def gradient(self) -> Callable[[], Any]:
         """The call for value and gradients."""
         if self.in_jax:
-            return _compiled(self.value_and_grad, tuple(map(jnp.asarray, self.inputs)))
+            return compiled_call(self.value_and_grad, self.inputs)
         tensors = list(map(_tensor, self.inputs))
         leaves = [tensor.requires_grad_() for tensor in tensors[: self.differentiable]]
 
@@ -113,7 +109,7 @@ class Candidate:
     def forward(self) -> Callable[[], Any]:
         """The call for the value alone, compiled where that exists."""
         if self.in_jax:
-            return _compiled(self.loss, tuple(map(jnp.asarray, self.inputs)))
+            return compiled_call(self.loss, self.inputs)
         return self.unjitted()
 
     def unjitted(self) -> Callable[[], Any]:

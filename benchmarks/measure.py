@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .cases import SMALL, Candidate, Comparison, Shape
+from .cases import SMALL, Candidate, Comparison, Shape, compiled_call
 
 # A turn lasts at least so long: what is quicker than that is called several times.
 TURN = 0.02
@@ -41,8 +41,11 @@ def measured(comparison: Comparison, shape: Shape, effort: Effort) -> dict[str, 
     gradients = {candidate.name: candidate.gradient() for candidate in candidates}
     assert_agreement(comparison, candidates, gradients)
     in_jax = [candidate for candidate in candidates if candidate.in_jax]
+    references = {
+        name: compiled_call(function, candidates[0].inputs) for name, function in comparison.references.items()
+    }
     seconds = {
-        "gradient": alternate(gradients | comparison.reference_calls(shape), effort),
+        "gradient": alternate(gradients | references, effort),
         "forward": alternate({candidate.name: candidate.forward() for candidate in candidates}, effort),
     }
     if shape == SMALL:
