@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest golden bench wheel clean
+.PHONY: demo test slow lint types doctest golden bench tpu wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -30,8 +30,13 @@ types: $(VENV)/dev
 golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fails where they differ.
 	$(VENV)/bin/python tests/make_golden.py --check
 
-bench: $(VENV)/golden  ## An epoch of the example beside the same loop in PyTorch.
-	PYTHONPATH=examples $(VENV)/bin/python benchmarks/fashion_mnist_epoch.py --json benchmarks/fashion_mnist_epoch.json
+bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page about it: 15 minutes on two idle cores.
+	PYTHONPATH=examples $(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks.report
+
+tpu: $(VENV)/tpu  ## What a TPU's compiler says of every loss; it needs no TPU.
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.tpu
+	$(VENV)/bin/python -m benchmarks.report
 
 wheel: $(VENV)/dev  ## Builds the wheel and imports it in a clean environment.
 	rm -rf dist $(VENV)-wheel
