@@ -171,9 +171,9 @@ class _Chunks(NamedTuple):
 
 
 def _divided(rows: int, chunk_size: int | None) -> _Chunks:
-    # A tenth of the rows keeps a tenth of the logits. Under 64 rows the products no longer make up for the kernel's way
+    # An eighth of the rows keeps an eighth of the logits. Under 64 rows the products no longer make up for the sums' way
     # through memory; over 512 they gain nothing.
-    size = min(max(rows // 10, 64), 512) if chunk_size is None else chunk_size
+    size = min(max(rows // 8, 64), 512) if chunk_size is None else chunk_size
     number = max(-(-rows // size), 1)
     return _Chunks(-(-rows // number), number)
 
@@ -247,7 +247,7 @@ def _total_jvp(
         if "hidden" in row_tangents:
             by_row["hidden"] = _transposed(lambda hidden: _product(hidden, kernel, precision), hidden, slopes)
         if "kernel" in layer_tangents:
-            sums["kernel"] = _add_by_features(sums["kernel"], hidden, kernel, slopes, precision)
+            sums["kernel"] = _accumulated(sums["kernel"], hidden, kernel, slopes, precision)
         return sums, (value, by_row)
 
     start = {name: jnp.zeros_like(widened(layer[name])) for name in layer_tangents}
@@ -255,31 +255,36 @@ def _total_jvp(
     slopes = {name: _whole(slope) for name, slope in by_row.items()} | by_layer
     tangent = jnp.zeros((), values.dtype)
     for name, moved in (row_tangents | layer_tangents).items():
-        tangent = tangent + jnp.sum(slopes[name] * widened(moved))
+        tangent = tangent + jnp.sum(widened(slopes[name]) * widened(moved))
     return jnp.sum(values), tangent
 
 
 _total.defjvp(_total_jvp, symbolic_zeros=True)
 
 
-def _add_by_features(
-    sums: Array, hidden: Array, kernel: Array, slopes: Array, precision: jax.lax.PrecisionLike
-) -> Array:
-    """The sums plus hiddenᵀ @ slopes, some features at a time, so that this product is never there as a whole."""
-    features, size = kernel.shape[0], len(hidden)
-    number = next((n for n in range(1, features + 1) if features % n == 0 and features // n <= max(size // 4, 8)), 1)
-    blocks = _Chunks(features // number, number)
+def _accumulated(sums: Array, hidden: Array, kernel: Array, slopes: Array, precision: jax.lax.PrecisionLike) -> Array:
+    """The sums plus hiddenᵀ @ slopes."""
 
-    def add(sums: Array, index: Array) -> tuple[Array, None]:
-        some_hidden = _chunk(hidden.T, blocks, index).T
-        product = _transposed(
-            lambda kernel: _product(some_hidden, kernel, precision), _chunk(kernel, blocks, index), slopes
-        )
-        some = jax.lax.dynamic_index_in_dim(sums, index, axis=1, keepdims=False)
-        return jax.lax.dynamic_update_index_in_dim(sums, some + product, index, axis=1), None
+    def at_once(sums: Array, slopes: Array) -> Array:
+        return sums + _transposed(lambda kernel: _product(hidden, kernel, precision), kernel, slopes)
 
-    added, _ = jax.lax.scan(add, sums.reshape(*blocks, -1), jnp.arange(number))
-    return added.reshape(sums.shape)
+    def by_classes(sums: Array, slopes: Array) -> Array:
+        def add(index: int | Array, sums: Array) -> Array:
+            some_kernel, some_slopes, some_sums = (
+                jax.lax.dynamic_slice_in_dim(array, index * width, width, axis=1) for array in (kernel, slopes, sums)
+            )
+            product = _transposed(lambda kernel: _product(hidden, kernel, precision), some_kernel, some_slopes)
+            return jax.lax.dynamic_update_slice_in_dim(sums, some_sums + product, index * width, axis=1)
+
+        return jax.lax.fori_loop(0, classes // width, add, sums)
+
+    classes = kernel.shape[1]
+    width = max(n for n in range(1, min(classes, 1024) + 1) if classes % n == 0)
+    # Accelerators add to the sums as they multiply; a CPU holds the product beside them, so that it had better be small.
+    if width < 256:
+        return at_once(sums, slopes)
+    accumulated: Array = jax.lax.platform_dependent(sums, slopes, cpu=by_classes, default=at_once)
+    return accumulated
 
 
 def _transposed(linear: Callable[[Array], Array], at: Array, cotangents: Array) -> Array:

@@ -53,7 +53,7 @@ def label_shares(labels: Array, class_weights: Array | None) -> Array | None:
         return None
     if jnp.issubdtype(labels.dtype, jnp.integer):
         return at_labels(class_weights, labels)
-    return jnp.sum(class_weights * labels, axis=-1)
+    return jnp.sum(class_weights * widened(labels), axis=-1)
 
 
 def cross_entropy_of_rows(

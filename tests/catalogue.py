@@ -93,6 +93,8 @@ TAILS = Input(
     lambda rng, batch: tuple((rng.normal(size=(CLASSES, 3)), rng.normal(size=(3, size))) for size in (2, 3)),
     batched=False,
 )
+HIDDEN = Input(_normal(4), _rows([0.0], [1.0], [1e-25], [0.0, 1.0, 0.0], [1e-40])[:, :4])
+KERNEL = Input(lambda rng, batch: rng.normal(size=(4, CLASSES)), batched=False)
 ADAPTIVE_LABEL = Input(lambda rng, batch: rng.integers(0, 7, batch), np.arange(7), invalid=77)
 FRAME_LOGITS = Input(_normal(FRAMES, CLASSES), np.zeros((1, FRAMES, CLASSES)))
 SYMBOL_LISTS = Input(
@@ -105,11 +107,14 @@ SYMBOL_COUNT = Input(lambda rng, batch: rng.integers(1, SYMBOLS + 1, batch), np.
 
 TRIPLET = (VECTOR, VECTOR, VECTOR)
 ADAPTIVE = (FEATURES, ADAPTIVE_LABEL, HEAD, TAILS)
+LINEAR = (HIDDEN, KERNEL, LABEL)
 CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
 
 CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
 BIAS = np.array([0.5, -1.0, 0.0, 2.0])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
+
+LINEAR_OPTIONS = EVERY_OPTION | {"bias": np.array([0.5, -1.0, 0.0, 2.0, 1.0]), "softcap": 3.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +210,11 @@ CATALOGUE = [
     # The class axes of its head and tails are of different sizes: they cannot all be sharded alike.
     call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), exempt=("class_sharding",)),
     call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), head_bias=BIAS, exempt=("class_sharding",)),
+    # Linear. Chunks of fewer rows than there are devices cannot be shared among them.
+    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, LABEL),
+    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, chunk_size=4, exempt=("batch_sharding",)),
+    call(jaxloss.linear_cross_entropy, *LINEAR, chunk_size=2, **LINEAR_OPTIONS, exempt=("batch_sharding",)),
+    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, precision="highest", **LINEAR_OPTIONS),
     # Margin.
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN),
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),

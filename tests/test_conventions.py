@@ -28,6 +28,7 @@ INPUTS = {
     "huber_loss": ["predictions", "targets"],
     "kl_div": ["log_predictions", "targets"],
     "l1_loss": ["predictions", "targets"],
+    "linear_cross_entropy": ["hidden", "kernel", "labels"],
     "margin_ranking_loss": ["x1", "x2", "targets"],
     "mse_loss": ["predictions", "targets"],
     "multi_margin_loss": ["logits", "labels"],
@@ -41,9 +42,9 @@ INPUTS = {
     "triplet_margin_with_distance_loss": ["anchors", "positives", "negatives"],
 }
 OPTIONS = {
-    *("alpha", "beta", "blank", "class_weights", "cutoffs", "delta", "distance_function", "eps", "full", "gamma"),
-    *("head_bias", "ignore_index", "label_smoothing", "log_input", "log_target", "margin", "p", "pos_weight", "swap"),
-    *("temperature", "z_loss_weight", "zero_infinity"),
+    *("alpha", "beta", "bias", "blank", "chunk_size", "class_weights", "cutoffs", "delta", "distance_function", "eps"),
+    *("full", "gamma", "head_bias", "ignore_index", "label_smoothing", "log_input", "log_target", "margin", "p"),
+    *("pos_weight", "precision", "softcap", "swap", "temperature", "z_loss_weight", "zero_infinity"),
 }
 SHARED = {"where": None, "weights": None, "reduction": "mean"}
 
