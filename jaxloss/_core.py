@@ -464,7 +464,8 @@ def at_labels(rows: Array, labels: Array, /) -> Array:
         Array of the shape of `labels`.
     """
     rows, labels = jnp.asarray(rows), jnp.asarray(labels)
-    if jax.typeof(rows).sharding.spec[-1] is not None:  # indexing refuses an axis that is sharded explicitly
+    # Indexing refuses an axis that is sharded explicitly, and labels that are sharded unlike the rows.
+    if tuple(jax.typeof(rows).sharding.spec) != (*jax.typeof(labels).sharding.spec, None):
         return _selected(rows, labels)
     entries: Array = jax.lax.platform_dependent(rows, labels, cpu=_gathered, default=_selected)
     return entries

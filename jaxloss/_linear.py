@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -171,8 +171,8 @@ class _Chunks(NamedTuple):
 
 
 def _divided(rows: int, chunk_size: int | None) -> _Chunks:
-    # An eighth of the rows keeps an eighth of the logits. Under 64 rows the products no longer make up for the sums' way
-    # through memory; over 512 they gain nothing.
+    # An eighth of the rows needs an eighth of the logits. Under 64 rows the products no longer make up for the way of
+    # the sums through memory; over 512 they gain nothing.
     size = min(max(rows // 8, 64), 512) if chunk_size is None else chunk_size
     number = max(-(-rows // size), 1)
     return _Chunks(-(-rows // number), number)
@@ -226,7 +226,7 @@ def _total_jvp(
     The gradient of a sum needs nothing that comes after it, so that one pass makes both, while a chunk's logits are
     there. Transposed, the product with the tangents is a multiplication.
     """
-    rows, layer = primals[0], _varying_like(primals[0]["hidden"], primals[1])
+    rows, layer = _varying_alike(*primals)
     row_tangents, layer_tangents = (
         {name: tangent for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)} for tree in tangents
     )
@@ -274,13 +274,13 @@ def _accumulated(sums: Array, hidden: Array, kernel: Array, slopes: Array, preci
                 jax.lax.dynamic_slice_in_dim(array, index * width, width, axis=1) for array in (kernel, slopes, sums)
             )
             product = _transposed(lambda kernel: _product(hidden, kernel, precision), some_kernel, some_slopes)
-            return jax.lax.dynamic_update_slice_in_dim(sums, some_sums + product, index * width, axis=1)
+            return cast(Array, jax.lax.dynamic_update_slice_in_dim(sums, some_sums + product, index * width, axis=1))
 
         return jax.lax.fori_loop(0, classes // width, add, sums)
 
     classes = kernel.shape[1]
     width = max(n for n in range(1, min(classes, 1024) + 1) if classes % n == 0)
-    # Accelerators add to the sums as they multiply; a CPU holds the product beside them, so that it had better be small.
+    # Accelerators add to the sums as they multiply; a CPU holds the product beside them, which had better be small.
     if width < 256:
         return at_once(sums, slopes)
     accumulated: Array = jax.lax.platform_dependent(sums, slopes, cpu=by_classes, default=at_once)
@@ -315,12 +315,16 @@ def _values_of_chunk(logits: Array, rows: _Arrays, layer: _Arrays) -> Array:
     return rows["multipliers"] * (values if where is None else jnp.where(where, values, 0))
 
 
-def _varying_like(rows: Array, layer: _Arrays) -> _Arrays:
-    """The layer, as one per device inside `shard_map`: so its gradient is summed over devices once, not per chunk."""
-    axes = jax.typeof(rows).manual_axis_type.varying
+def _varying_alike(rows: _Arrays, layer: _Arrays) -> tuple[_Arrays, _Arrays]:
+    """All as different on each device inside `shard_map`, if one is.
 
-    def varying(array: Array) -> Array:
+    Their gradients are then summed over the devices after the loop, once.
+    """
+    varying = [jax.typeof(array).manual_axis_type.varying for array in (*rows.values(), *layer.values())]
+    axes = frozenset().union(*varying)
+
+    def vary(array: Array) -> Array:
         missing = tuple(axes - jax.typeof(array).manual_axis_type.varying)
         return jax.lax.pcast(array, missing, to="varying") if missing else array
 
-    return {name: varying(array) for name, array in layer.items()}
+    return {name: vary(x) for name, x in rows.items()}, {name: vary(x) for name, x in layer.items()}

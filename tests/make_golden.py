@@ -202,6 +202,21 @@ def adaptive_log_softmax_with_loss(
     return -output.reshape(labels.shape) if reduction == "none" else -output.sum()
 
 
+def linear_cross_entropy(
+    hidden: Tensor,
+    kernel: Tensor,
+    labels: Tensor,
+    *,
+    bias: Tensor | None = None,
+    softcap: float | None = None,
+    precision: str | None = None,
+    chunk_size: int | None = None,
+    **options: Any,
+) -> Tensor:
+    logits = hidden @ kernel if bias is None else hidden @ kernel + bias
+    return cross_entropy(logits if softcap is None else softcap * torch.tanh(logits / softcap), labels, **options)
+
+
 def cosine_embedding_loss(
     x1: Tensor, x2: Tensor, targets: Tensor, *, margin: float = 0.0, axis: int = -1, reduction: str
 ) -> Tensor:
@@ -460,6 +475,36 @@ def anchors() -> Iterator[Anchor]:
         ],
         frozenset({"ignore_index"}),
         empty=False,
+    )
+
+    def linear(d: Draw, *, soft: bool) -> Arguments:
+        inputs = {"hidden": d.normal((*d.batch, FEATURES)), "kernel": d.normal((FEATURES, CLASSES))}
+        return inputs | {"labels": d.probabilities() if soft else d.labels()}
+
+    every_option = {"bias": DRAWN, "class_weights": DRAWN, "label_smoothing": 0.2, "z_loss_weight": 0.1, "softcap": 2.5}
+    yield Anchor(
+        "linear",
+        "linear_cross_entropy",
+        linear_cross_entropy,
+        lambda d: linear(d, soft=False),
+        [
+            {},
+            {"bias": DRAWN},
+            {"softcap": 1.5},
+            {"ignore_index": 1, "chunk_size": 2},
+            {"ignore_index": None, "chunk_size": 1, "precision": "highest"},
+            every_option | {"chunk_size": 4, "ignore_index": 255},
+        ],
+        frozenset({"z_loss_weight"}),
+    )
+    yield Anchor(
+        "linear",
+        "linear_cross_entropy",
+        linear_cross_entropy,
+        lambda d: linear(d, soft=True),
+        [{}, {"class_weights": DRAWN, "chunk_size": 3}, every_option],
+        frozenset({"class_weights", "z_loss_weight"}),
+        kind="soft",
     )
 
     def pairs(d: Draw) -> Arguments:

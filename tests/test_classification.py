@@ -207,3 +207,37 @@ def test_adaptive_softmax_of_a_label_that_is_no_class(label: int) -> None:
     value, slopes = jax.value_and_grad(loss)(np.ones(3))
     assert np.isnan(value)
     assert np.isnan(slopes).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jax.numpy.bfloat16])
+@pytest.mark.parametrize("soft", [False, True], ids=["integers", "probabilities"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "z_loss_weight": 0.01}], ids=["plain", "options"])
+def test_cross_entropy_keeps_nothing_of_the_size_of_the_logits(dtype: Any, soft: bool, options: Any) -> None:
+    rows, classes = 64, 4096
+    logits = jax.ShapeDtypeStruct((rows, classes), dtype)
+    labels = logits if soft else jax.ShapeDtypeStruct((rows,), np.int32)
+    class_weights = None if soft or not options else np.ones(classes, np.float32)
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        return jaxloss.cross_entropy(logits, labels, class_weights=class_weights, **options)
+
+    memory = jax.jit(jax.value_and_grad(loss)).lower(logits, labels).compile().memory_analysis()
+    assert memory is not None
+    # 1% of float32 logits of a vocabulary; what there is per row, and per class, is more of these few.
+    assert memory.temp_size_in_bytes < 0.01 * rows * classes * 4 + 4 * classes * (class_weights is not None)
+
+
+def test_second_derivatives_are_shielded_too() -> None:
+    logits, labels = np.random.default_rng(0).normal(size=(3, 4)), np.array([1, 2, 3])
+    where = np.array([True, False, True])
+    junk = np.where(where[:, None], logits, np.nan)
+    loss = functools.partial(jaxloss.cross_entropy, labels=labels, where=where, label_smoothing=0.1)
+
+    def over_steps(logits: jax.Array) -> jax.Array:  # a loop forgets custom rules when differentiated twice
+        return jax.lax.scan(lambda total, x: (total + loss(x), None), 0.0, logits[None])[0]
+
+    for function in (loss, over_steps):
+        for second in (jax.hessian, lambda f: jax.jacrev(jax.grad(f))):
+            expected, hidden = second(function)(logits), second(function)(junk)
+            np.testing.assert_allclose(hidden, expected, rtol=1e-12, atol=1e-15)
+            assert not np.asarray(hidden)[1].any()
