@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -274,12 +274,13 @@ def _accumulated(sums: Array, hidden: Array, kernel: Array, slopes: Array, preci
                 jax.lax.dynamic_slice_in_dim(array, index * width, width, axis=1) for array in (kernel, slopes, sums)
             )
             product = _transposed(lambda kernel: _product(hidden, kernel, precision), some_kernel, some_slopes)
-            return cast(Array, jax.lax.dynamic_update_slice_in_dim(sums, some_sums + product, index * width, axis=1))
+            return jax.lax.dynamic_update_slice_in_dim(sums, some_sums + product, index * width, axis=1)
 
-        return jax.lax.fori_loop(0, classes // width, add, sums)
+        added: Array = jax.lax.fori_loop(0, classes // width, add, sums)
+        return added
 
     classes = kernel.shape[1]
-    width = max(n for n in range(1, min(classes, 1024) + 1) if classes % n == 0)
+    width = max((n for n in range(1, min(classes, 1024) + 1) if classes % n == 0), default=0)
     # Accelerators add to the sums as they multiply; a CPU holds the product beside them, which had better be small.
     if width < 256:
         return at_once(sums, slopes)

@@ -233,8 +233,12 @@ def test_second_derivatives_are_shielded_too() -> None:
     junk = np.where(where[:, None], logits, np.nan)
     loss = functools.partial(jaxloss.cross_entropy, labels=labels, where=where, label_smoothing=0.1)
 
-    def over_steps(logits: jax.Array) -> jax.Array:  # a loop forgets custom rules when differentiated twice
-        return jax.lax.scan(lambda total, x: (total + loss(x), None), 0.0, logits[None])[0]
+    def over_steps(logits: jax.Array) -> Any:  # a loop forgets custom rules when differentiated twice
+        def step(total: Any, x: jax.Array) -> tuple[Any, None]:
+            return total + loss(x), None
+
+        total: Any = jax.lax.scan(step, 0.0, logits[None])[0]
+        return total
 
     for function in (loss, over_steps):
         for second in (jax.hessian, lambda f: jax.jacrev(jax.grad(f))):

@@ -16,9 +16,9 @@ RANDOM = np.random.default_rng(0)
 ROWS, FEATURES, CLASSES = 64, 4, 6
 HIDDEN, KERNEL = RANDOM.normal(size=(ROWS, FEATURES)), RANDOM.normal(size=(FEATURES, CLASSES))
 LABELS = RANDOM.integers(0, CLASSES, ROWS)
-OPTIONS = {"class_weights": RANDOM.uniform(size=CLASSES), "label_smoothing": 0.1, "z_loss_weight": 0.01}
+OPTIONS: dict[str, Any] = {"class_weights": RANDOM.uniform(size=CLASSES), "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
-linear = jaxloss.linear_cross_entropy
+linear: Any = jaxloss.linear_cross_entropy
 slopes = functools.partial(jax.value_and_grad, argnums=(0, 1))
 
 
