@@ -30,7 +30,7 @@ types: $(VENV)/dev
 golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fails where they differ.
 	$(VENV)/bin/python tests/make_golden.py --check
 
-bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page about it: 15 minutes on two idle cores.
+bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page about it: 17 minutes on two cores.
 	PYTHONPATH=examples $(VENV)/bin/python -m benchmarks
 	$(VENV)/bin/python -m benchmarks.report
 
