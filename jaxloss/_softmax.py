@@ -183,6 +183,7 @@ def _selected_scores_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Ar
 def _expected(
     logits: Array, targets: Array, top: Array, log_normalizer: Array, given: Given, factors: tuple[Array, ...]
 ) -> _Expected:
+    """The sum over the classes of -t log p, and what goes with it; `factors` are those of the targets, as given."""
     rows = top, log_normalizer, *factors
     nll = _masked(_class_sum(_nll_of_classes, given.logits, *rows), given.where)
     classes = logits.shape[-1]
@@ -196,6 +197,7 @@ def _expected(
     def some_are_ruled_out() -> _Expected:
         one = jnp.ones((1,) * logits.ndim, logits.dtype)
         limits = _Limits(*(jnp.asarray(limit, logits.dtype) for limit in (jnp.finfo(logits.dtype).min, -1, 1)))
+        # The order of operands tells the barriers of the last pass and of this one apart.
         total = _masked(_class_sum(_targets_that_exist, limits, given.logits, *factors), given.where)
         number = _masked(_class_sum(_targets_that_exist, limits, given.logits, one), given.where)
         return _Expected(

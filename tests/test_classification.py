@@ -210,7 +210,7 @@ def test_adaptive_softmax_of_a_label_that_is_no_class(label: int) -> None:
     assert np.isnan(slopes).all()
 
 
-@pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="before, XLA fused less")
+@pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="XLA fused less before jaxlib 0.10.2")
 @pytest.mark.parametrize("dtype", [np.float32, jax.numpy.bfloat16])
 @pytest.mark.parametrize("kind", ["integers", "integers and every option", "probabilities"])
 def test_cross_entropy_keeps_nothing_of_the_size_of_the_logits(dtype: Any, kind: str) -> None:

@@ -76,7 +76,7 @@ def test_a_bias_of_minus_infinity_rules_its_class_out() -> None:
         assert not gradient[1][:, 2].any()
 
 
-@pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="before, XLA fused less")
+@pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="XLA fused less before jaxlib 0.10.2")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_memory_is_that_of_a_chunk(dtype: Any) -> None:
     def temporary(loss: Any) -> int:
