@@ -16,6 +16,7 @@ from ._core import (
     Reduction,
     Scalar,
     Weights,
+    are_probabilities,
     at_labels,
     elementwise_inputs,
     labelled_inputs,
@@ -100,7 +101,7 @@ def cross_entropy(
         Chowdhery et al., PaLM: scaling language modeling with pathways, 2022 (z-loss).
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    if jnp.issubdtype(labels.dtype, jnp.floating) and labels.ndim == logits.ndim:
+    if are_probabilities(labels, logits):
         rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
         targets = widened(probs)
         validity: Array | int = 1
@@ -109,7 +110,7 @@ def cross_entropy(
         rows, targets, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
         given = Given(where, jnp.moveaxis(logits, axis, -1))
     class_weights = per_class(rows, class_weights=class_weights)
-    values = cross_entropy_of_rows(
+    values, shares = cross_entropy_of_rows(
         widened(rows),
         targets,
         given,
@@ -117,7 +118,6 @@ def cross_entropy(
         label_smoothing=label_smoothing,
         z_loss_weight=z_loss_weight,
     )
-    shares = label_shares(targets, class_weights)
     return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 

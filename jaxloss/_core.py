@@ -88,16 +88,16 @@ def loss_function(
     """
 
     def decorate(function: F) -> F:
-        call = _Call(function.__name__, domains or {})
-        signature = inspect.signature(function)
+        options = frozenset({"reduction", *static})
+        call = _Call(function.__name__, inspect.signature(function), options, frozenset(half), domains or {})
 
         def body_of(call: _Call) -> Callable[..., Array]:
             @functools.wraps(function)
             def body(*args: Any, **kwargs: Any) -> Array:
                 with call.active():
-                    return function(**_prepared(signature, {"reduction", *static}, set(half), args, kwargs))
+                    return function(**_prepared(call, args, kwargs))
 
-            return jax.jit(body, static_argnames=("reduction", *static)) if compiled else body
+            return jax.jit(body, static_argnames=tuple(call.static)) if compiled else body
 
         traced, outermost = body_of(call), body_of(replace(call, checked=False))
 
@@ -105,7 +105,7 @@ def loss_function(
         def loss(*args: Any, **kwargs: Any) -> Array:
             return (outermost if get_opaque_trace_state() == _OUTERMOST else traced)(*args, **kwargs)
 
-        _losses[loss] = frozenset(static)
+        _losses[loss] = call
         return cast(F, loss)
 
     return decorate
@@ -113,9 +113,12 @@ def loss_function(
 
 @dataclass(frozen=True)
 class _Call:
-    """The loss being traced: what messages and value checks need to know of it."""
+    """The loss being traced: what casts, messages and value checks need to know of it."""
 
     name: str
+    signature: inspect.Signature
+    static: frozenset[str]
+    half: frozenset[str]
     domains: Mapping[str, Domain]
     checked: bool = True
 
@@ -128,10 +131,11 @@ class _Call:
             _current.reset(token)
 
 
-_OUTSIDE = _Call("jaxloss", {})  # for `reduce` and the helpers when no loss is being traced
+# For `reduce` and the helpers when no loss is being traced.
+_OUTSIDE = _Call("jaxloss", inspect.Signature(), frozenset(), frozenset(), {})
 # Outside of any transformation. There no value check can be seen, and one would take the call off JAX's fast path.
 _OUTERMOST = get_opaque_trace_state()
-_losses: WeakKeyDictionary[Callable[..., Array], frozenset[str]] = WeakKeyDictionary()  # and their static options
+_losses: WeakKeyDictionary[Callable[..., Array], _Call] = WeakKeyDictionary()
 _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
 _INTEGER_NAMES = ("labels", "logit_lengths", "label_lengths", "ignore_index")
@@ -140,16 +144,14 @@ _TREE_NAMES = ("tails",)
 _FLOATING_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
-def _prepared(
-    signature: inspect.Signature, static: set[str], half: set[str], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def _prepared(call: _Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call by name, checked for dtype and cast."""
     try:
-        bound = signature.bind(*args, **kwargs)
+        bound = call.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{_current.get().name}: {error}") from None
+        raise TypeError(f"{call.name}: {error}") from None
     bound.apply_defaults()
-    parameters = signature.parameters
+    parameters = call.signature.parameters
     inputs = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     leaves = jax.tree.leaves([bound.arguments[name] for name in inputs])
     dtype = _compute_dtype(leaves)
@@ -158,13 +160,14 @@ def _prepared(
     for name, value in bound.arguments.items():
         is_input = name in inputs
         is_scalar = not is_input and isinstance(parameters[name].default, (int, float))
-        if name in static or callable(value) or (value is None and not is_input):
+        if name in call.static or callable(value) or (value is None and not is_input):
             prepared[name] = value
             _check_static(name, value)
         elif is_scalar and isinstance(value, (int, float)):
             prepared[name] = value  # the default: as a constant of the program, an unused option costs nothing
         else:
-            stays = name in half and dtype == "float32" and getattr(value, "dtype", None) in ("float16", "bfloat16")
+            is_half = getattr(value, "dtype", None) in ("float16", "bfloat16")
+            stays = is_half and name in call.half and dtype == "float32"
             prepared[name] = _cast(name, value, value.dtype if stays else dtype, is_input=is_input)
             if is_scalar:
                 shape = prepared[name].shape
@@ -418,6 +421,11 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
         if jnp.issubdtype(array.dtype, jnp.floating):  # integers have classes or lengths for a domain
             _check_domain(name, array)
     return tuple(arrays.values())
+
+
+def are_probabilities(labels: Array, rows: Array, /) -> bool:
+    """Whether labels are probabilities with an axis of classes, where they may also be integers without it."""
+    return bool(jnp.issubdtype(labels.dtype, jnp.floating)) and labels.ndim == rows.ndim
 
 
 def per_class(rows: Array, /, **option: ArrayLike | None) -> Array | None:

@@ -19,6 +19,7 @@ from ._core import (
     Reduction,
     Scalar,
     Weights,
+    are_probabilities,
     labelled_inputs,
     loss_function,
     per_class,
@@ -111,7 +112,7 @@ def linear_cross_entropy(
     if softcap is not None:
         require_shape("softcap", softcap, (), "one bound for all logits")
     validity = jnp.ones((), widened(hidden).dtype)
-    if jnp.issubdtype(labels.dtype, jnp.floating) and labels.ndim == hidden.ndim:
+    if are_probabilities(labels, hidden):
         require_shape("labels", labels, (*batch, classes), "for hidden and kernel")
         hidden, targets = shielded(where, batch, hidden=hidden, labels=labels)  # labels: chunk by chunk
     else:
@@ -312,7 +313,7 @@ def _values_of_chunk(logits: Array, rows: _Arrays, layer: _Arrays) -> Array:
         given = Given(where, logits, labels)
         labels = widened(labels if where is None else jnp.where(where[:, None], labels, 1))
     options = {name: layer[name] for name in ("class_weights", "label_smoothing", "z_loss_weight") if name in layer}
-    values = cross_entropy_of_rows(logits, labels, given, scatter=False, **options)
+    values, _ = cross_entropy_of_rows(logits, labels, given, scatter=False, **options)
     return rows["multipliers"] * (values if where is None else jnp.where(where, values, 0))
 
 

@@ -65,16 +65,15 @@ def cross_entropy_of_rows(
     label_smoothing: Scalar = 0.0,
     z_loss_weight: Scalar = 0.0,
     scatter: bool = True,
-) -> Float[Array, "*batch"]:
-    """Cross-entropy of each row, with labels that are classes or with probabilities.
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"] | None]:
+    """Cross-entropy of each row, with labels that are classes or with probabilities; and the row's share of a mean.
 
     `scatter` says how the gradient is written on CPU: the probabilities first, and then the labels' share added to
     them, which is fastest; or both in one loop, which can overwrite the logits.
     """
     top, log_normalizer = normalizer(logits, given)
-    shares = None
+    shares = label_shares(labels, class_weights)
     if given.probs is None:
-        shares = label_shares(labels, class_weights)
         scores, impossible = finite(_scores(logits, labels, given, scatter=scatter))
         values = nll_terms(scores, top, log_normalizer, 1 if shares is None else shares)
     else:
@@ -92,7 +91,7 @@ def cross_entropy_of_rows(
     if used(z_loss_weight):
         log_z = top + log_normalizer
         values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
-    return with_impossible(values, impossible, shares)
+    return with_impossible(values, impossible, shares), shares
 
 
 def nll_terms(scores: Array, top: Array, log_normalizer: Array, weights: Array | int) -> Array:
@@ -234,12 +233,12 @@ _expected.defjvp(_expected_jvp, symbolic_zeros=True)
 
 
 def _class_sum(terms: Callable[..., Array], *operands: Any) -> Array:
-    """The sum of terms over the classes, as a pass of its own.
+    """The sum of terms over the classes, on CPU as a pass of its own.
 
-    Behind a barrier XLA shares nothing of it with other passes. It would fuse none that share, but write out what they
-    do: the logits in float32, their difference from the largest, even a constant.
+    Behind a barrier XLA shares nothing of it with other passes. On CPU it would fuse none that share, but write out
+    what they do: the logits in float32, their difference from the largest, even a constant.
     """
-    own = jax.lax.optimization_barrier(operands)
+    own = jax.lax.platform_dependent(operands, cpu=jax.lax.optimization_barrier, default=lambda operands: operands)
     return jnp.sum(terms(*jax.tree.map(widened, own)), axis=-1)
 
 

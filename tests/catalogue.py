@@ -134,7 +134,7 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = _core._losses[self.loss]
+        names = _core._losses[self.loss].static
         return {name: value for name, value in self.options.items() if name in names or callable(value)}
 
     @property
