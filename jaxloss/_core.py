@@ -88,25 +88,27 @@ def loss_function(
     """
 
     def decorate(function: F) -> F:
-        options = frozenset({"reduction", *static})
-        call = _Call(function.__name__, inspect.signature(function), options, frozenset(half), domains or {})
-
-        def body_of(call: _Call) -> Callable[..., Array]:
-            @functools.wraps(function)
-            def body(*args: Any, **kwargs: Any) -> Array:
-                with call.active():
-                    return function(**_prepared(call, args, kwargs))
-
-            return jax.jit(body, static_argnames=tuple(call.static)) if compiled else body
-
-        traced, outermost = body_of(call), body_of(replace(call, checked=False))
-
-        @functools.wraps(function)
-        def loss(*args: Any, **kwargs: Any) -> Array:
-            return (outermost if get_opaque_trace_state() == _OUTERMOST else traced)(*args, **kwargs)
-
+        call = _call(function, ("reduction", *static), half, domains)
+        loss = _prepared_function(function, call, compiled=compiled)
         _losses[loss] = call
-        return cast(F, loss)
+        return loss
+
+    return decorate
+
+
+def array_function(*, static: Sequence[str] = (), domains: Mapping[str, Domain] | None = None) -> Callable[[F], F]:
+    """What `loss_function` does for a loss, for a function of arrays that is none: it has no reduction.
+
+    Args:
+        static: Names of the keywords that change the program.
+        domains: The values that arguments may take, by name.
+
+    Returns:
+        A decorator.
+    """
+
+    def decorate(function: F) -> F:
+        return _prepared_function(function, _call(function, static, (), domains), compiled=True)
 
     return decorate
 
@@ -138,6 +140,34 @@ _OUTERMOST = get_opaque_trace_state()
 _losses: WeakKeyDictionary[Callable[..., Array], _Call] = WeakKeyDictionary()
 _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
+
+def _call(
+    function: Callable[..., Array], static: Sequence[str], half: Sequence[str], domains: Mapping[str, Domain] | None
+) -> _Call:
+    return _Call(function.__name__, inspect.signature(function), frozenset(static), frozenset(half), domains or {})
+
+
+def _prepared_function(function: F, call: _Call, *, compiled: bool) -> F:
+    """The function with its arguments checked and cast, and what it calls knowing of the call."""
+
+    def body_of(call: _Call) -> Callable[..., Array]:
+        @functools.wraps(function)
+        def body(*args: Any, **kwargs: Any) -> Array:
+            with call.active():
+                return function(**_prepared(call, args, kwargs))
+
+        return jax.jit(body, static_argnames=tuple(call.static)) if compiled else body
+
+    traced, outermost = body_of(call), body_of(replace(call, checked=False))
+
+    @functools.wraps(function)
+    def prepared(*args: Any, **kwargs: Any) -> Array:
+        return (outermost if get_opaque_trace_state() == _OUTERMOST else traced)(*args, **kwargs)
+
+    return cast(F, prepared)
+
+
+_MASK_NAMES = ("where", "valid")
 _INTEGER_NAMES = ("labels", "logit_lengths", "label_lengths", "ignore_index")
 _CASTABLE_NAMES = ("targets", "relevance")
 _TREE_NAMES = ("tails",)
@@ -201,8 +231,8 @@ def _cast_array(name: str, value: Any, dtype: Any, *, is_input: bool) -> Array:
     floating, integer = array.dtype.name in _FLOATING_DTYPES, jnp.issubdtype(array.dtype, jnp.integer)
     boolean = array.dtype == jnp.bool_
 
-    if name == "where":
-        _require_dtype(boolean, f"where must be boolean, got {array.dtype}: use where.astype(bool)")
+    if name in _MASK_NAMES:
+        _require_dtype(boolean, f"{name} must be boolean, got {array.dtype}: use {name}.astype(bool)")
         return array
     if name in _INTEGER_NAMES:
         if floating and name in _current.get().domains:

@@ -147,6 +147,14 @@ class Call:
     def names(self) -> list[str]:
         return list(inspect.signature(self.loss).parameters)[: len(self.kinds)]
 
+    @property
+    def has_class_labels(self) -> bool:
+        """Whether there are integer labels that name classes, unlike probabilities and ids."""
+        return any(
+            name == "labels" and kind.invalid is not None and kind.sample(np.random.default_rng(0), (1,)).dtype == int
+            for name, kind in zip(self.names, self.kinds, strict=True)
+        )
+
     def inputs(self, batch: tuple[int, ...], seed: int = 0) -> tuple[Any, ...]:
         """Random inputs, the same for the same seed."""
         rng = np.random.default_rng(seed)
@@ -192,7 +200,7 @@ CATALOGUE = [
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE),
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1e-3),
     # The factor is held constant by definition, so the gradient is not that of the value.
-    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives",)),
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives_are_those_of_the_value",)),
     call(jaxloss.poisson_nll_loss, LOG_RATE, COUNT),
     call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
     # Classification.

@@ -162,16 +162,14 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 def laws(*, labelled: bool) -> Iterator[Any]:
     """The laws that hold for every loss, or those for losses with labels, with each of their other arguments."""
-    covering = test_laws.over_labelled if labelled else test_laws.over_catalogue
-    for name, law in vars(test_laws).items():
-        marks = getattr(law, "pytestmark", [])
-        if name.startswith("test_") and covering.mark in marks:
-            others = [mark.args for mark in marks if mark.name == "parametrize" and mark != covering.mark]
-            for values in product(*(values for _, values in others)):
-                arguments = dict(zip((argument for argument, _ in others), values, strict=True))
-                slow = [pytest.mark.slow] * any(mark.name == "slow" for mark in marks)
-                described = "-".join([name.removeprefix("test_"), *map(_short, arguments.values())])
-                yield pytest.param(law, arguments, id=described, marks=slow)
+    for law in test_laws.LAWS[labelled]:
+        marks: list[pytest.Mark] = getattr(law, "pytestmark", [])
+        others = [mark.args for mark in marks if mark.name == "parametrize" and mark.args[0] != "call"]
+        for values in product(*(values for _, values in others)):
+            arguments = dict(zip((argument for argument, _ in others), values, strict=True))
+            slow = [pytest.mark.slow] * any(mark.name == "slow" for mark in marks)
+            described = "-".join([law.__name__.removeprefix("test_"), *map(_short, arguments.values())])
+            yield pytest.param(law, arguments, id=described, marks=slow)
 
 
 def _short(value: Any) -> str:

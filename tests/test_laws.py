@@ -27,15 +27,34 @@ ONES = np.ones(N)
 SOME = np.array([True, False, True, True, False, False])
 
 
-def over(calls: list[Call]) -> pytest.MarkDecorator:
-    # The tests of one call stay on one worker, so that its program is compiled once.
-    return pytest.mark.parametrize(
-        "call", [pytest.param(call, id=call.name, marks=pytest.mark.xdist_group(call.name)) for call in calls]
-    )
+Test = Callable[..., None]
+LAWS: dict[bool, list[Test]] = {False: [], True: []}  # of every loss, and of those with labels only
+LABELLED = [call for call in CATALOGUE if call.has_class_labels]
 
 
-over_catalogue = over(CATALOGUE)
-over_labelled = over([call for call in CATALOGUE if "labels" in call.names and call.inputs((1,))[1].dtype == int])
+def law(test: Test) -> Test:
+    """A test of every call of the catalogue, but for those that are exempt from it by its name."""
+    LAWS[False].append(test)
+    return over(CATALOGUE)(test)
+
+
+def law_of_labels(test: Test) -> Test:
+    """A test of every call whose labels are integers that name classes."""
+    LAWS[True].append(test)
+    return over(LABELLED)(test)
+
+
+def over(calls: list[Call]) -> Callable[[Test], Test]:
+    """A test of some calls."""
+
+    def parametrized(test: Test) -> Test:
+        held = [call for call in calls if test.__name__.removeprefix("test_") not in call.exempt]
+        # The tests of one call stay on one worker, so that its program is compiled once.
+        cases = [pytest.param(call, id=call.name, marks=pytest.mark.xdist_group(call.name)) for call in held]
+        covering: pytest.MarkDecorator = pytest.mark.parametrize("call", cases)
+        return covering(test)
+
+    return parametrized
 
 
 class Outcome(NamedTuple):
@@ -117,10 +136,17 @@ def spoilt(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
     return array
 
 
+def test_exemptions_are_from_laws() -> None:
+    laws = {name.removeprefix("test_") for name in globals()}
+    parts = {"option_derivatives", "batch_sharding", "class_sharding"}
+    for call in CATALOGUE:
+        assert call.exempt <= laws | parts
+
+
 # --- reductions, masks and weights ------------------------------------------------------------------------------------
 
 
-@over_catalogue
+@law
 def test_reductions_agree(call: Call) -> None:
     outcome = program(call)(call.inputs((N,)), weights=np.arange(1.0, N + 1))
     assert outcome.none.shape == (N,)
@@ -129,7 +155,7 @@ def test_reductions_agree(call: Call) -> None:
     assert_same(outcome.mean, outcome.partial.total / outcome.partial.weight)
 
 
-@over_catalogue
+@law
 def test_partial_means_add_up_to_the_mean(call: Call) -> None:
     inputs = call.inputs((N,))
     parts = [program(call)(inputs, where=mask).partial for mask in (SOME, ~SOME)]
@@ -137,7 +163,7 @@ def test_partial_means_add_up_to_the_mean(call: Call) -> None:
     assert_same(total.value, program(call)(inputs).mean)
 
 
-@over_catalogue
+@law
 def test_mask_is_indexing(call: Call) -> None:
     inputs = call.inputs((N,))
     indexed = call.batched(lambda x: np.concatenate([x[SOME], x[SOME]]), inputs)  # twice, for the program's shape
@@ -148,7 +174,7 @@ def test_mask_is_indexing(call: Call) -> None:
     assert not outcome.none[~SOME].any()
 
 
-@over_catalogue
+@law
 def test_weights_are_repetition_and_removal(call: Call) -> None:
     inputs = call.inputs((N,))
     repeats = np.array([2, 0, 1, 1, 2, 0])
@@ -159,7 +185,7 @@ def test_weights_are_repetition_and_removal(call: Call) -> None:
     assert_same(weighted.options, expected.options)
 
 
-@over_catalogue
+@law
 @pytest.mark.parametrize("nothing", [{"where": ~ALL}, {"weights": 0 * ONES}], ids=["masked", "weightless"])
 def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
     outcome = program(call)(call.inputs((N,)), **nothing)
@@ -169,7 +195,7 @@ def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
         assert not gradient.any()
 
 
-@over_catalogue
+@law
 def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
     assert call.loss(*call.inputs((0,)), **call.options) == 0
 
@@ -177,7 +203,7 @@ def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
 # --- what a mask hides, and what must show ----------------------------------------------------------------------------
 
 
-@over_catalogue
+@law
 @pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf, 1e38])
 def test_masked_junk_is_invisible(call: Call, junk: float) -> None:
     inputs = call.inputs((N,))
@@ -191,7 +217,7 @@ def test_masked_junk_is_invisible(call: Call, junk: float) -> None:
         assert not (kind.batched and gradient is not None and gradient[~SOME].any())
 
 
-@over_catalogue
+@law
 def test_a_nan_that_counts_surfaces(call: Call) -> None:
     inputs = call.inputs((N,))
     for position, (kind, array) in enumerate(zip(call.kinds, inputs, strict=True)):
@@ -201,12 +227,13 @@ def test_a_nan_that_counts_surfaces(call: Call) -> None:
             assert np.isnan(outcome.none).tolist() == [i == 2 for i in range(N)]
 
 
-@over_labelled
+@law_of_labels
 @pytest.mark.parametrize("label", [-2, 77, 10**6])
 def test_a_bad_label_poisons_value_and_gradient(call: Call, label: int) -> None:
-    inputs = call.inputs((N,))
+    inputs, position = call.inputs((N,)), call.names.index("labels")
     bad = np.arange(N) == 2
-    outcome, clean = program(call)(replaced(inputs, 1, spoilt(inputs[1], bad, label))), program(call)(inputs)
+    clean = program(call)(inputs)
+    outcome = program(call)(replaced(inputs, position, spoilt(inputs[position], bad, label)))
     assert np.isnan(outcome.mean)
     assert np.isnan(outcome.none).tolist() == bad.tolist()
     assert np.isnan(outcome.inputs[0][bad]).any()
@@ -214,43 +241,35 @@ def test_a_bad_label_poisons_value_and_gradient(call: Call, label: int) -> None:
     assert np.isfinite(outcome.inputs[0][~bad]).all()
 
 
-@over(
-    [
-        call
-        for call in CATALOGUE
-        if "ignore_index" in inspect.signature(call.loss).parameters
-        and call.names[1] == "labels"
-        and call.inputs((1,))[1].dtype == int
-    ]
-)
+@over([call for call in LABELLED if "ignore_index" in inspect.signature(call.loss).parameters])
 def test_an_ignored_label_is_a_mask(call: Call) -> None:
-    inputs = call.inputs((N,))
-    ignored = replaced(inputs, 1, spoilt(inputs[1], ~SOME, call.options.get("ignore_index", -100)))
-    used = SOME & (inputs[1] != call.options.get("ignore_index", -100))
+    inputs, position = call.inputs((N,)), call.names.index("labels")
+    ignored = replaced(inputs, position, spoilt(inputs[position], ~SOME, call.options.get("ignore_index", -100)))
+    used = SOME & (inputs[position] != call.options.get("ignore_index", -100))
     jax.tree.map(np.testing.assert_array_equal, program(call)(ignored), program(call)(inputs, where=used))
 
 
-@over_labelled
+@law_of_labels
 def test_every_integer_dtype_means_the_same_label(call: Call) -> None:
-    inputs = call.inputs((N,))
+    inputs, position = call.inputs((N,)), call.names.index("labels")
     expected = call.loss(*inputs, **call.options)
-    unsigned = () if inputs[1].min() < 0 else ("uint8", "uint16", "uint32", "uint64")
+    unsigned = () if inputs[position].min() < 0 else ("uint8", "uint16", "uint32", "uint64")
     for dtype in ("int8", "int16", "int32", *unsigned):
-        assert_same(call.loss(*replaced(inputs, 1, inputs[1].astype(dtype)), **call.options), expected)
+        assert_same(call.loss(*replaced(inputs, position, inputs[position].astype(dtype)), **call.options), expected)
 
 
-@over_labelled
+@law_of_labels
 @pytest.mark.parametrize("wrapping", [np.uint32(2**32 - 100), np.int64(2**32), np.uint64(2**63)])
 def test_labels_do_not_wrap_into_other_labels(call: Call, wrapping: Any) -> None:
-    inputs = call.inputs((N,))
-    labels = np.full_like(inputs[1], wrapping, dtype=wrapping.dtype)
-    assert np.isnan(call.loss(*replaced(inputs, 1, labels), **call.options))
+    inputs, position = call.inputs((N,)), call.names.index("labels")
+    labels = np.full_like(inputs[position], wrapping, dtype=wrapping.dtype)
+    assert np.isnan(call.loss(*replaced(inputs, position, labels), **call.options))
 
 
 # --- transformations --------------------------------------------------------------------------------------------------
 
 
-@over_catalogue
+@law
 def test_compiled_is_eager(call: Call) -> None:
     inputs = call.inputs((N,))
     outcome = program(call)(inputs, where=SOME)
@@ -272,10 +291,8 @@ def flattened(call: Call) -> tuple[Callable[[Any], Any], Any, Any]:
     return loss, flat, direction
 
 
-@over_catalogue
+@law
 def test_derivatives_are_those_of_the_value(call: Call) -> None:
-    if "derivatives" in call.exempt:
-        return
     loss, flat, direction = flattened(call)
 
     @jax.jit
@@ -293,7 +310,7 @@ def test_derivatives_are_those_of_the_value(call: Call) -> None:
 
 
 @pytest.mark.slow
-@over_catalogue
+@law
 def test_transformations_agree_on_the_derivatives(call: Call) -> None:
     loss, flat, direction = flattened(call)
     gradient = jax.grad(loss)
@@ -318,7 +335,7 @@ def test_transformations_agree_on_the_derivatives(call: Call) -> None:
         assert_same(outcome[name], outcome["forward over reverse"], 1e-10)
 
 
-@over_catalogue
+@law
 def test_vmap_is_a_loop(call: Call) -> None:
     inputs = call.inputs((2, N // 2))
     axes = tuple(0 if kind.batched else None for kind in call.kinds)
@@ -354,7 +371,7 @@ def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     assert_same(mapped, np.array(looped))
 
 
-@over_catalogue
+@law
 def test_defaults_given_are_defaults_left_out(call: Call) -> None:
     parameters = inspect.signature(call.loss).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
@@ -368,7 +385,7 @@ def test_defaults_given_are_defaults_left_out(call: Call) -> None:
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-@over_catalogue
+@law
 def test_single_and_half_precision_compute_in_float32(call: Call) -> None:
     floating, rebuild = split(call.inputs((N,)))
 
@@ -388,7 +405,7 @@ def test_single_and_half_precision_compute_in_float32(call: Call) -> None:
         assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
 
 
-@over_catalogue
+@law
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda dtype: dtype.__name__)
 def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
     floating, rebuild = split(call.edge_inputs())
@@ -411,7 +428,7 @@ def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
 # --- value checks -----------------------------------------------------------------------------------------------------
 
 
-@over_catalogue
+@law
 def test_checkify_names_the_culprit(call: Call) -> None:
     inputs = call.inputs((N,))
 
@@ -441,7 +458,7 @@ def test_checkify_names_the_culprit(call: Call) -> None:
 
 
 @pytest.mark.slow
-@over_catalogue
+@law
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda axis_type: axis_type.name)
 @pytest.mark.parametrize("sharded", ["batch", "classes"])
 def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, sharded: str) -> None:
@@ -478,7 +495,7 @@ def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, s
 
 
 @pytest.mark.slow
-@over_catalogue
+@law
 def test_every_loss_lowers_for_cuda_and_tpu(call: Call) -> None:
     floating, rebuild = split(call.inputs((N,)))
     floating = [x.astype(np.float32) for x in floating]
