@@ -1,5 +1,6 @@
 """What an oracle is: how another library calls a loss, on which inputs and with which options."""
 
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from torch import Tensor
+
+os.environ["KERAS_BACKEND"] = "torch"  # before any oracle imports it
 
 Arguments = dict[str, Any]
 CLASSES, FEATURES = 4, 4
