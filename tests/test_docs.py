@@ -166,9 +166,12 @@ def laws(*, labelled: bool) -> Iterator[Any]:
         marks: list[pytest.Mark] = getattr(law, "pytestmark", [])
         others = [mark.args for mark in marks if mark.name == "parametrize" and mark.args[0] != "call"]
         for values in product(*(values for _, values in others)):
-            arguments = dict(zip((argument for argument, _ in others), values, strict=True))
-            slow = [pytest.mark.slow] * any(mark.name == "slow" for mark in marks)
-            described = "-".join([law.__name__.removeprefix("test_"), *map(_short, arguments.values())])
+            cases = [value if hasattr(value, "marks") else pytest.param(value) for value in values]
+            plain = [case.values[0] for case in cases]
+            marked = [*marks, *(mark for case in cases for mark in case.marks)]
+            arguments = dict(zip((argument for argument, _ in others), plain, strict=True))
+            slow = [pytest.mark.slow] * any(mark.name == "slow" for mark in marked)
+            described = "-".join([law.__name__.removeprefix("test_"), *map(_short, plain)])
             yield pytest.param(law, arguments, id=described, marks=slow)
 
 

@@ -69,8 +69,7 @@ def computed(loss: str) -> dict[str, tuple[Array, Arguments, Array | None]]:
     """Value, gradients, and value in single precision of all cases of a loss: one program is compiled sooner."""
     cases = [case for case in CASES.values() if case.loss == loss]
 
-    # It runs once, on a handful of numbers: making it fast would take longer.
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jit
     def compute(double: list[Arguments], single: list[Arguments]) -> dict[str, tuple[Array, Arguments, Array | None]]:
         return {
             case.name: (*differentiated(case, inputs), None if case.masked else called(case, rounded))

@@ -375,38 +375,49 @@ def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
 def test_defaults_given_are_defaults_left_out(call: Call) -> None:
     parameters = inspect.signature(call.loss).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
-    inputs = call.inputs((N,))
     gradient = jax.value_and_grad(call.loss)
-    assert_same(
-        gradient(*inputs, **{**defaults, **call.options}, where=SOME), gradient(*inputs, **call.options, where=SOME)
-    )
+
+    @jax.jit
+    def both(*inputs: Any) -> Any:
+        given, left_out = {**defaults, **call.options}, call.options
+        return [gradient(*inputs, **options, where=SOME) for options in (given, left_out)]
+
+    assert_same(*both(*call.inputs((N,))))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 @law
-def test_single_and_half_precision_compute_in_float32(call: Call) -> None:
+@pytest.mark.parametrize(
+    "dtype",
+    [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)],
+    ids=lambda dtype: dtype.__name__,
+)
+def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     floating, rebuild = split(call.inputs((N,)))
 
     @jax.jit
     def evaluate(floating: Any) -> Any:
         return jax.value_and_grad(lambda floating: call.loss(*rebuild(floating), **call.options))(floating)
 
-    for dtype in (jnp.bfloat16, jnp.float16):
-        halves = [jnp.asarray(x, dtype) for x in floating]
-        value, gradient = evaluate(halves)
-        expected, expected_gradient = evaluate([half.astype(jnp.float32) for half in halves])
-        assert value.dtype == expected.dtype == jnp.float32
-        assert [g.dtype for g in gradient] == [dtype] * len(gradient)
-        assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
-        assert_same(value, expected, 1e-6)
-        rounded = [g.astype(dtype).astype(float) for g in expected_gradient]
-        assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
+    halves = [jnp.asarray(x, dtype) for x in floating]
+    value, gradient = evaluate(halves)
+    expected, expected_gradient = evaluate([half.astype(jnp.float32) for half in halves])
+    assert value.dtype == expected.dtype == jnp.float32
+    assert [g.dtype for g in gradient] == [dtype] * len(gradient)
+    assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
+    assert_same(value, expected, 1e-6)
+    rounded = [g.astype(dtype).astype(float) for g in expected_gradient]
+    assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
 
 
 @law
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(
+    "dtype",
+    [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)],
+    ids=lambda dtype: dtype.__name__,
+)
 def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
     floating, rebuild = split(call.edge_inputs())
     floating = [jnp.asarray(x, dtype) for x in floating]
