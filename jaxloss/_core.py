@@ -193,7 +193,7 @@ def _prepared(call: _Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> di
         if name in call.static or callable(value) or (value is None and not is_input):
             prepared[name] = value
             _check_static(name, value)
-        elif is_scalar and isinstance(value, (int, float)):
+        elif is_scalar and type(value) in (int, float):  # not their heir np.float64, which would raise the dtype
             prepared[name] = value  # the default: as a constant of the program, an unused option costs nothing
         else:
             is_half = getattr(value, "dtype", None) in ("float16", "bfloat16")
