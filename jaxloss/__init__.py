@@ -8,6 +8,7 @@ from ._classification import adaptive_log_softmax_with_loss as adaptive_log_soft
 from ._classification import binary_cross_entropy as binary_cross_entropy
 from ._classification import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from ._classification import cross_entropy as cross_entropy
+from ._classification import logit_adjusted_cross_entropy as logit_adjusted_cross_entropy
 from ._classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from ._classification import nll_loss as nll_loss
 
@@ -35,6 +36,13 @@ from ._core import shielded as shielded
 
 # Divergence.
 from ._divergence import kl_div as kl_div
+
+# Focal: cross-entropies that weigh examples by how well they are predicted.
+from ._focal import asymmetric_loss as asymmetric_loss
+from ._focal import generalized_cross_entropy as generalized_cross_entropy
+from ._focal import poly_cross_entropy as poly_cross_entropy
+from ._focal import sigmoid_focal_loss as sigmoid_focal_loss
+from ._focal import softmax_focal_loss as softmax_focal_loss
 
 # Likelihood.
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss

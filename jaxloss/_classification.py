@@ -30,6 +30,7 @@ from ._core import (
 )
 from ._softmax import (
     Given,
+    class_inputs,
     count_classes,
     cross_entropy_of_rows,
     finite,
@@ -119,6 +120,61 @@ def cross_entropy(
         z_loss_weight=z_loss_weight,
     )
     return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
+
+
+@loss_function(static=("axis",), domains={"labels": PROBABILITY})
+def logit_adjusted_cross_entropy(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
+    *,
+    log_prior: Float[ArrayLike, " classes"],
+    tau: Scalar = 1.0,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """`cross_entropy` in which each class has a head start, by how frequent it is.
+
+        -Σₖ yₖ log softmax(s + tau log π)ₖ
+
+    Against unequal class frequencies: trained so, the logits themselves, without the head start, are right for classes
+    that are equally frequent. With `tau = 1` it is the balanced softmax. A prior of 0 rules its class out, whatever
+    `tau`, and so does a logit of -inf; a label on such a class makes the loss inf, with finite gradient. A label that
+    is neither a class nor `ignore_index` makes the loss and its gradient NaN.
+
+    Args:
+        logits: Unnormalised log-probabilities, shape (..., classes).
+        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+            the shape of `logits`.
+        log_prior: Log of the frequency of each class, up to a constant, shape (classes,).
+        tau: Strength of the head start; 0 for none.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> log_prior = jnp.log(jnp.array([0.75, 0.25]))
+        >>> jaxloss.logit_adjusted_cross_entropy(jnp.zeros((1, 2)), jnp.array([1]), log_prior=log_prior)
+        Array(1.3863, dtype=float32)
+
+    References:
+        Ren et al., Balanced meta-softmax for long-tailed visual recognition, 2020.
+        Menon et al., Long-tail learning via logit adjustment, 2021.
+    """
+    logits, labels, where, validity = class_inputs(where, axis, ignore_index, logits, labels)
+    require_shape("log_prior", log_prior, logits.shape[-1:], "one entry per class")
+    head_start, ruled_out = finite(jnp.expand_dims(jnp.asarray(log_prior), tuple(range(logits.ndim - 1))))
+    logits = jnp.where(ruled_out, -jnp.inf, logits + tau * head_start)
+    given = Given(None, logits, labels if are_probabilities(labels, logits) else None)
+    values, _ = cross_entropy_of_rows(logits, labels, given)
+    return reduce(validity * values, where=where, weights=weights, reduction=reduction)
 
 
 @loss_function(static=("axis",))

@@ -14,9 +14,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Integer
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Integer
 
-from ._core import Mask, Scalar, at_labels, label_mask, widened
+from ._core import (
+    Mask,
+    Scalar,
+    are_probabilities,
+    at_labels,
+    label_mask,
+    labelled_inputs,
+    poison,
+    rowwise_inputs,
+    widened,
+)
 
 
 class Given(NamedTuple):
@@ -40,6 +51,17 @@ class _Expected(NamedTuple):
     targets: Array
     classes: Array
     missing: Array
+
+
+def class_inputs(
+    where: Mask | None, axis: int, ignore_index: ArrayLike | None, logits: ArrayLike, labels: ArrayLike
+) -> tuple[Array, Array, Mask | None, Array | int]:
+    """What `labelled_inputs` returns, also of labels that are probabilities: of these none is ignored or bad."""
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if are_probabilities(labels, logits):
+        rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
+        return rows, probs, where, 1
+    return labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
 
 
 def used(option: Scalar) -> bool:
@@ -128,6 +150,68 @@ def with_impossible(values: Array, impossible: Array, shares: Array | None) -> A
 def count_classes(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch"]:
     """How many classes of each row exist; at least 1, as it is there to divide by."""
     return jnp.maximum(jnp.sum(logits != -jnp.inf, axis=-1), 1).astype(logits.dtype)
+
+
+# --- odds -------------------------------------------------------------------------------------------------------------
+
+
+def log_odds_of_labels(
+    logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]
+) -> tuple[Float[Array, "*batch"], Bool[Array, "*batch"]]:
+    """The log-odds of the labels, log p - log(1 - p), `bounded`; and which of them lie on ruled-out classes.
+
+    Their sigmoid is p, and that of their negative 1 - p: both are exact however near to 0, as a difference from 1 is
+    not.
+    """
+    scores = _selected_scores(logits, labels)
+    others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
+    top, log_normalizer = normalizer(others, Given(None, others))
+    # A normalizer of no classes is 0, not -inf.
+    alone = jnp.all(others == -jnp.inf, axis=-1)
+    finite_scores, impossible = finite(scores)
+    odds = jnp.where(alone, jnp.inf, finite_scores - top - log_normalizer)
+    return poison(scores < jnp.inf) * bounded(jnp.where(impossible, -jnp.inf, odds)), impossible
+
+
+@jax.custom_jvp
+def log_odds(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+    """The log-odds of every class, likewise; as low as can be for one that is ruled out."""
+    top, leading = _leading(logits)
+    return bounded(logits - top - jnp.log(_sums_of_others(jnp.exp(logits - top), leading)))
+
+
+@log_odds.defjvp
+def _log_odds_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (logits,), (tangent,) = primals, tangents
+    odds = log_odds(logits)
+    _, leading = _leading(logits)
+    complements = jax.nn.sigmoid(-odds)
+    vanishing = complements < jnp.finfo(odds.dtype).tiny
+    others = _sums_of_others(jax.nn.sigmoid(odds) * tangent, leading)
+    return odds, tangent - others / jnp.where(vanishing, 1, complements)
+
+
+def bounded(scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Scores with infinite ones made the largest numbers there are, with gradient 0."""
+    largest = jnp.finfo(scores.dtype).max
+    return jnp.clip(scores, -largest, largest)
+
+
+def _leading(logits: Array) -> tuple[Array, Array]:
+    """The largest logit of each row, or 0 if all classes are ruled out, and which classes have it."""
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    top = jnp.where(top == -jnp.inf, 0, top)
+    return top, logits == top
+
+
+def _sums_of_others(terms: Array, leading: Array) -> Array:
+    """The sum of the terms of all other classes, for each class.
+
+    Those of the leading classes are summed apart, so that a class with nearly all of a sum is never subtracted from it.
+    """
+    first = jnp.sum(jnp.where(leading, terms, 0), axis=-1, keepdims=True)
+    rest = jnp.sum(jnp.where(leading, 0, terms), axis=-1, keepdims=True)
+    return jnp.where(leading, rest + (first - terms), first + (rest - terms))
 
 
 # --- the passes -------------------------------------------------------------------------------------------------------

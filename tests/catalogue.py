@@ -112,6 +112,7 @@ CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
 
 CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
 BIAS = np.array([0.5, -1.0, 0.0, 2.0])
+LOG_PRIOR = np.log([0.5, 0.2, 0.1, 0.15, 0.05])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
 LINEAR_OPTIONS = EVERY_OPTION | {"bias": np.array([0.5, -1.0, 0.0, 2.0, 1.0]), "softcap": 3.0}
@@ -208,6 +209,8 @@ CATALOGUE = [
     call(jaxloss.cross_entropy, WEIGHTED_LOGITS, LABEL, **EVERY_OPTION),
     call(jaxloss.cross_entropy, LOGITS, DISTRIBUTION),
     call(jaxloss.cross_entropy, WEIGHTED_LOGITS, DISTRIBUTION, **EVERY_OPTION),
+    call(jaxloss.logit_adjusted_cross_entropy, LOGITS, LABEL, log_prior=LOG_PRIOR),
+    call(jaxloss.logit_adjusted_cross_entropy, LOGITS, DISTRIBUTION, log_prior=LOG_PRIOR, tau=0.5),
     call(jaxloss.nll_loss, LOG_PROBS, LABEL),
     call(jaxloss.nll_loss, LOG_PROBS, LABEL, class_weights=CLASS_WEIGHTS, ignore_index=1),
     call(jaxloss.binary_cross_entropy, PROB, PROB),
@@ -218,6 +221,19 @@ CATALOGUE = [
     # The class axes of its head and tails are of different sizes: they cannot all be sharded alike.
     call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), exempt=("class_sharding",)),
     call(jaxloss.adaptive_log_softmax_with_loss, *ADAPTIVE, cutoffs=(2, 4), head_bias=BIAS, exempt=("class_sharding",)),
+    # Focal.
+    call(jaxloss.sigmoid_focal_loss, LOGIT, PROB),
+    call(jaxloss.sigmoid_focal_loss, LOGIT, BIT, alpha=0.25, gamma=0.5),
+    call(jaxloss.softmax_focal_loss, LOGITS, LABEL),
+    call(jaxloss.softmax_focal_loss, WEIGHTED_LOGITS, LABEL, gamma=0.5, class_weights=CLASS_WEIGHTS),
+    call(jaxloss.softmax_focal_loss, WEIGHTED_LOGITS, DISTRIBUTION, gamma=0.5, class_weights=CLASS_WEIGHTS),
+    call(jaxloss.poly_cross_entropy, LOGITS, LABEL),
+    call(jaxloss.poly_cross_entropy, LOGITS, DISTRIBUTION, poly_weight=-1.0),
+    call(jaxloss.generalized_cross_entropy, LOGITS, LABEL),
+    call(jaxloss.generalized_cross_entropy, LOGITS, LABEL, q=0.0),
+    call(jaxloss.asymmetric_loss, LOGIT, PROB),
+    call(jaxloss.asymmetric_loss, LOGIT, BIT, gamma_neg=1.5, gamma_pos=0.5, clip=0.1),
+    call(jaxloss.asymmetric_loss, LOGIT, PROB, gamma_neg=0.0, gamma_pos=0.0, clip=0.0),
     # Linear. Chunks of fewer rows than there are devices cannot be shared among them.
     call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, LABEL),
     call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, chunk_size=4, exempt=("batch_sharding",)),

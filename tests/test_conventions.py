@@ -18,17 +18,20 @@ LOSSES = sorted((f for f in _core._losses if f.__module__.startswith("jaxloss.")
 # Inputs may be passed by name, so their names are a promise.
 INPUTS = {
     "adaptive_log_softmax_with_loss": ["hidden", "labels", "head", "tails"],
+    "asymmetric_loss": ["logits", "targets"],
     "binary_cross_entropy": ["probs", "targets"],
     "binary_cross_entropy_with_logits": ["logits", "targets"],
     "cosine_embedding_loss": ["x1", "x2", "targets"],
     "cross_entropy": ["logits", "labels"],
     "ctc_loss": ["logits", "labels", "logit_lengths", "label_lengths"],
     "gaussian_nll_loss": ["means", "targets", "variances"],
+    "generalized_cross_entropy": ["logits", "labels"],
     "hinge_embedding_loss": ["predictions", "targets"],
     "huber_loss": ["predictions", "targets"],
     "kl_div": ["log_predictions", "targets"],
     "l1_loss": ["predictions", "targets"],
     "linear_cross_entropy": ["hidden", "kernel", "labels"],
+    "logit_adjusted_cross_entropy": ["logits", "labels"],
     "margin_ranking_loss": ["x1", "x2", "targets"],
     "mse_loss": ["predictions", "targets"],
     "multi_margin_loss": ["logits", "labels"],
@@ -36,15 +39,19 @@ INPUTS = {
     "multilabel_soft_margin_loss": ["logits", "targets"],
     "nll_loss": ["log_probs", "labels"],
     "poisson_nll_loss": ["predictions", "targets"],
+    "poly_cross_entropy": ["logits", "labels"],
+    "sigmoid_focal_loss": ["logits", "targets"],
     "smooth_l1_loss": ["predictions", "targets"],
     "soft_margin_loss": ["logits", "targets"],
+    "softmax_focal_loss": ["logits", "labels"],
     "triplet_margin_loss": ["anchors", "positives", "negatives"],
     "triplet_margin_with_distance_loss": ["anchors", "positives", "negatives"],
 }
 OPTIONS = {
-    *("alpha", "beta", "bias", "blank", "chunk_size", "class_weights", "cutoffs", "delta", "distance_function", "eps"),
-    *("full", "gamma", "head_bias", "ignore_index", "label_smoothing", "log_input", "log_target", "margin", "p"),
-    *("pos_weight", "precision", "softcap", "swap", "temperature", "z_loss_weight", "zero_infinity"),
+    *("alpha", "beta", "bias", "blank", "chunk_size", "class_weights", "clip", "cutoffs", "delta", "distance_function"),
+    *("eps", "full", "gamma", "gamma_neg", "gamma_pos", "head_bias", "ignore_index", "label_smoothing", "log_input"),
+    *("log_prior", "log_target", "margin", "p", "poly_weight", "pos_weight", "precision", "q", "softcap", "swap"),
+    *("tau", "temperature", "z_loss_weight", "zero_infinity"),
 }
 SHARED = {"where": None, "weights": None, "reduction": "mean"}
 
