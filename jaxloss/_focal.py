@@ -67,12 +67,13 @@ def sigmoid_focal_loss(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     scores, yes, no = bounded(logits), targets, 1 - targets
-    complements = yes * jax.nn.sigmoid(-scores) + no * jax.nn.sigmoid(scores)
+    nll = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
+    held = _held(scores)
+    complements = yes * jax.nn.sigmoid(-held) + no * jax.nn.sigmoid(held)
     vanishing = complements < jnp.finfo(scores.dtype).tiny
     # Only where a huge logit agrees with a target of 0 or 1.
-    logs = jnp.where(vanishing, -jnp.abs(scores), jnp.log(jnp.where(vanishing, 1, complements)))
-    nll = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
-    values = _focal(nll, complements, logs, gamma)
+    logs = jnp.where(vanishing, -jnp.abs(held), jnp.log(jnp.where(vanishing, 1, complements)))
+    values = _power(complements, logs, gamma) * nll
     impossible = jnp.isinf(logits) & (jnp.where(logits > 0, no, yes) > 0)
     shares = None
     if alpha is not None:
@@ -131,11 +132,7 @@ def softmax_focal_loss(
     """
     logits, labels, where, validity = class_inputs(where, axis, ignore_index, logits, labels)
     class_weights = per_class(logits, class_weights=class_weights)
-
-    def term(odds: Array) -> Array:
-        return _focal(jax.nn.softplus(-odds), jax.nn.sigmoid(-odds), -jax.nn.softplus(odds), gamma)
-
-    values, shares = _over_labels(term, logits, labels, class_weights)
+    values, shares = _over_labels(lambda odds: _focal(odds, gamma), logits, labels, class_weights)
     return reduce(validity * values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 
@@ -283,8 +280,7 @@ def asymmetric_loss(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     scores, yes, no = bounded(logits), targets, 1 - targets
-    positive = _focal(jax.nn.softplus(-scores), jax.nn.sigmoid(-scores), -jax.nn.softplus(scores), gamma_pos)
-    values = yes * positive + no * _shifted_focal(scores, gamma_neg, clip)
+    values = yes * _focal(scores, gamma_pos) + no * _shifted_focal(scores, gamma_neg, clip)
     # Shifted, a negative is never predicted to be impossible.
     impossible = jnp.where(logits > 0, (no > 0) & jnp.equal(clip, 0), yes > 0)
     values = with_impossible(values, jnp.isinf(logits) & impossible, None)
@@ -306,31 +302,18 @@ def _over_labels(
     return with_impossible(values, impossible, shares), shares
 
 
-def _focal(nll: Array, complements: Array, logs: Array, gamma: Scalar) -> Array:
-    """(1 - p)^gamma nll, of 1 - p and its log."""
-    return _power(complements, logs, jnp.asarray(gamma, nll.dtype)) * nll
-
-
-@jax.custom_jvp
-def _power(base: Array, log: Array, exponent: Array) -> Array:
-    vanishing = base < jnp.finfo(base.dtype).tiny
-    return jnp.where(vanishing, jnp.exp(exponent * log), jnp.where(vanishing, 1, base) ** exponent)
-
-
-# A power is more exact than the exponential of a product, but of a base near 0 only the log has finite derivatives.
-@_power.defjvp
-def _power_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-    _, log, exponent = primals
-    _, log_tangent, exponent_tangent = tangents
-    power = _power(*primals)
-    return power, power * (exponent * log_tangent + log * exponent_tangent)
+def _focal(odds: Array, gamma: Scalar) -> Array:
+    """(1 - p)^gamma (-log p) of log-odds."""
+    held = _held(odds)
+    return _power(jax.nn.sigmoid(-held), -jax.nn.softplus(held), gamma) * jax.nn.softplus(-odds)
 
 
 def _shifted_focal(scores: Array, gamma: Scalar, clip: Scalar) -> Array:
-    """m^gamma (-log(1 - m)) of m = max(0, σ(s) - clip)."""
+    """m^gamma (-log(1 - m)) of m = max(0, p - clip), of log-odds."""
+    held = _held(scores)
+    complements = jax.nn.sigmoid(-held)
     # Of a sigmoid near 1 the derivative is inexact: there it is that of the other.
-    complements = jax.nn.sigmoid(-scores)
-    shifted = jnp.where(scores > 0, (1 - clip) - complements, jax.nn.sigmoid(scores) - clip)
+    shifted = jnp.where(held > 0, (1 - clip) - complements, jax.nn.sigmoid(held) - clip)
     idle = shifted <= 0
     shifted = jnp.where(idle, 0.5, shifted)
     near = shifted < 0.5
@@ -339,7 +322,36 @@ def _shifted_focal(scores: Array, gamma: Scalar, clip: Scalar) -> Array:
     vanishing = remaining < jnp.finfo(scores.dtype).tiny
     far = jnp.where(vanishing, scores, -jnp.log(jnp.where(vanishing, 1, remaining)))
     nll = jnp.where(near, -jnp.log1p(-jnp.where(near, shifted, 0)), far)
-    return jnp.where(idle, 0, _focal(nll, shifted, jnp.log(shifted), gamma))
+    return jnp.where(idle, 0, _power(shifted, jnp.log(shifted), gamma) * nll)
+
+
+def _held(scores: Array) -> Array:
+    """Scores, constant where their sigmoid is.
+
+    Otherwise a huge loss times gamma would overflow before it meets a slope of 0.
+    """
+    settled = jnp.abs(scores) > -2 * math.log(jnp.finfo(scores.dtype).tiny)
+    return jnp.where(settled, jax.lax.stop_gradient(scores), scores)
+
+
+def _power(base: Array, log: Array, exponent: Scalar) -> Array:
+    """A base in [0, 1], of which the log is given too, to a power."""
+    return _exact_power(base, log, jnp.asarray(exponent, base.dtype))
+
+
+@jax.custom_jvp
+def _exact_power(base: Array, log: Array, exponent: Array) -> Array:
+    vanishing = base < jnp.finfo(base.dtype).tiny
+    return jnp.where(vanishing, jnp.exp(exponent * log), jnp.where(vanishing, 1, base) ** exponent)
+
+
+# A power is more exact than the exponential of a product, but of a base near 0 only the log has finite derivatives.
+@_exact_power.defjvp
+def _exact_power_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    _, log, exponent = primals
+    _, log_tangent, exponent_tangent = tangents
+    power = _exact_power(*primals)
+    return power, power * (exponent * log_tangent + log * exponent_tangent)
 
 
 # Of (1 - exp(-x)) / x, as far as float64 can tell below 1/2.

@@ -177,7 +177,9 @@ def log_odds_of_labels(
 def log_odds(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
     """The log-odds of every class, likewise; as low as can be for one that is ruled out."""
     top, leading = _leading(logits)
-    return bounded(logits - top - jnp.log(_sums_of_others(jnp.exp(logits - top), leading)))
+    scores, ruled_out = finite(logits)
+    odds = scores - top - jnp.log(_sums_of_others(jnp.exp(logits - top), leading))
+    return bounded(jnp.where(ruled_out, -jnp.inf, odds))
 
 
 @log_odds.defjvp

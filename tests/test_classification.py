@@ -103,6 +103,28 @@ def test_z_loss_counts_the_size_of_logits() -> None:
     np.testing.assert_allclose(slopes, (0.25 - np.array([one_hot(0)])) + 2e-4 * log_z * 0.25, rtol=1e-14)
 
 
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_prior_of_zero_rules_its_class_out(soft: bool, tau: float) -> None:
+    def loss(logits: np.ndarray, log_prior: np.ndarray, tau: float) -> jax.Array:
+        labels = np.array([0.0, 0.0, 1.0, 0.0]) if soft else np.array(2)
+        return jaxloss.logit_adjusted_cross_entropy(logits, labels, log_prior=log_prior, tau=tau)
+
+    logits, log_prior = np.array([1.0, 2.0, 0.5, -2.0]), np.array([-0.5, -INF, -1.0, -3.0])
+    value, slopes = jax.value_and_grad(loss, argnums=(0, 1, 2))(logits, log_prior, tau)
+    adjusted = np.where(log_prior == -INF, -INF, logits + tau * np.where(log_prior == -INF, 0, log_prior))
+    np.testing.assert_allclose(value, cross_entropy(adjusted, one_hot(2)), rtol=1e-14)
+    assert slopes[0][1] == slopes[1][1] == 0
+    assert np.isfinite(slopes[2])
+
+
+def test_a_label_on_a_class_of_prior_zero() -> None:
+    loss = functools.partial(jaxloss.logit_adjusted_cross_entropy, log_prior=np.array([0.0, -INF]))
+    value, slopes = jax.value_and_grad(loss)(np.zeros(2), np.array(1))
+    assert value == INF
+    assert np.isfinite(slopes).all()
+
+
 def test_nll_of_what_was_thought_impossible() -> None:
     value, slopes = jax.value_and_grad(jaxloss.nll_loss)(np.array([0.0, -INF]), np.array(1))
     assert value == INF

@@ -40,6 +40,12 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "cross_entropy: class_weights must have shape (4,), one entry per class, got (3,)": (
         lambda: jaxloss.cross_entropy(ROWS, LABELS, class_weights=X)
     ),
+    "logit_adjusted_cross_entropy: log_prior must have shape (4,), one entry per class, got (3,)": (
+        lambda: jaxloss.logit_adjusted_cross_entropy(ROWS, LABELS, log_prior=X)
+    ),
+    "sigmoid_focal_loss: alpha must have shape (), one weight of yes for all entries, got (3,)": (
+        lambda: untyped.sigmoid_focal_loss(X, X, alpha=X)
+    ),
     "cosine_embedding_loss: targets (2,) must have the shape of x1 (3, 4) without axis -1": (
         lambda: jaxloss.cosine_embedding_loss(ROWS, ROWS, X[:2])
     ),

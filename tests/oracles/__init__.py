@@ -1,12 +1,13 @@
 """What other libraries make of the losses, family by family: `make_golden.py` writes it down."""
 
-from . import classification, divergence, likelihood, linear, margin, regression, sequence
+from . import classification, divergence, focal, likelihood, linear, margin, regression, sequence
 from .anchor import Anchor as Anchor
 
 ANCHORS: dict[str, list[Anchor]] = {
     "regression": regression.ANCHORS,
     "likelihood": likelihood.ANCHORS,
     "classification": classification.ANCHORS,
+    "focal": focal.ANCHORS,
     "linear": linear.ANCHORS,
     "margin": margin.ANCHORS,
     "divergence": divergence.ANCHORS,

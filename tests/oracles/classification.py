@@ -43,6 +43,13 @@ def cross_entropy(
     return values + z_loss_weight * logits.logsumexp(axis) ** 2 if z_loss_weight else values
 
 
+def logit_adjusted_cross_entropy(
+    logits: Tensor, labels: Tensor, *, log_prior: Tensor, tau: float = 1.0, axis: int = -1, **options: Any
+) -> Tensor:
+    adjusted = logits.movedim(axis, -1) + tau * log_prior
+    return cross_entropy(adjusted.movedim(-1, axis), labels, axis=axis, **options)
+
+
 def nll_loss(
     log_probs: Tensor,
     labels: Tensor,
@@ -134,6 +141,19 @@ ANCHORS = [
             {"axis": 0, "class_weights": DRAWN, "label_smoothing": 0.2, "z_loss_weight": 0.1},
         ],
         frozenset({"class_weights", "z_loss_weight"}),
+        kind="soft",
+    ),
+    Anchor(
+        "logit_adjusted_cross_entropy",
+        logit_adjusted_cross_entropy,
+        labelled,
+        [{"log_prior": DRAWN}, {"log_prior": DRAWN, "tau": 0.5, "ignore_index": 1, "axis": 1}],
+    ),
+    Anchor(
+        "logit_adjusted_cross_entropy",
+        logit_adjusted_cross_entropy,
+        lambda d: {"logits": d.rows(), "labels": d.probabilities()},
+        [{"log_prior": DRAWN}, {"log_prior": DRAWN, "tau": -1.0, "axis": 0}],
         kind="soft",
     ),
     Anchor(
