@@ -61,11 +61,23 @@ from ._margin import soft_margin_loss as soft_margin_loss
 from ._margin import triplet_margin_loss as triplet_margin_loss
 from ._margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 
+# Metric: losses on the distances within a batch.
+from ._metric import circle_loss as circle_loss
+from ._metric import nt_xent_loss as nt_xent_loss
+
+# Ranking.
+from ._ranking import ranking_softmax_loss as ranking_softmax_loss
+
 # Regression.
 from ._regression import huber_loss as huber_loss
 from ._regression import l1_loss as l1_loss
 from ._regression import mse_loss as mse_loss
 from ._regression import smooth_l1_loss as smooth_l1_loss
+
+# Segmentation.
+from ._segmentation import dice_loss as dice_loss
+from ._segmentation import generalized_dice_loss as generalized_dice_loss
+from ._segmentation import tversky_loss as tversky_loss
 
 # Sequence.
 from ._sequence import ctc_loss as ctc_loss

@@ -53,6 +53,7 @@ def loss_function(
     *,
     static: Sequence[str] = (),
     half: Sequence[str] = (),
+    ids: Sequence[str] = (),
     domains: Mapping[str, Domain] | None = None,
     compiled: bool = True,
 ) -> Callable[[F], F]:
@@ -66,6 +67,8 @@ def loss_function(
     Args:
         static: Names of the keywords that change the program (flags, axes); `reduction` is always one.
         half: Names of the inputs that stay in half precision, for a loss that widens them as it reads them.
+        ids: Names of the inputs that hold ids, which are only ever compared: they keep their integer dtype, as int32
+            might not tell them apart.
         domains: The values that arguments may take, by name. They are checked under `jax.experimental.checkify` and
             cost nothing elsewhere. Labels with a domain may be floating too.
         compiled: Whether the whole body is under `jax.jit`. False for a loss that is handed a function: that has to
@@ -88,7 +91,7 @@ def loss_function(
     """
 
     def decorate(function: F) -> F:
-        call = _call(function, ("reduction", *static), half, domains)
+        call = _call(function, ("reduction", *static), half, ids, domains)
         loss = _prepared_function(function, call, compiled=compiled)
         _losses[loss] = call
         return loss
@@ -108,7 +111,7 @@ def array_function(*, static: Sequence[str] = (), domains: Mapping[str, Domain] 
     """
 
     def decorate(function: F) -> F:
-        return _prepared_function(function, _call(function, static, (), domains), compiled=True)
+        return _prepared_function(function, _call(function, static, (), (), domains), compiled=True)
 
     return decorate
 
@@ -121,6 +124,7 @@ class _Call:
     signature: inspect.Signature
     static: frozenset[str]
     half: frozenset[str]
+    ids: frozenset[str]
     domains: Mapping[str, Domain]
     checked: bool = True
 
@@ -134,7 +138,7 @@ class _Call:
 
 
 # For `reduce` and the helpers when no loss is being traced.
-_OUTSIDE = _Call("jaxloss", inspect.Signature(), frozenset(), frozenset(), {})
+_OUTSIDE = _Call("jaxloss", inspect.Signature(), frozenset(), frozenset(), frozenset(), {})
 # Outside of any transformation. There no value check can be seen, and one would take the call off JAX's fast path.
 _OUTERMOST = get_opaque_trace_state()
 _losses: WeakKeyDictionary[Callable[..., Array], _Call] = WeakKeyDictionary()
@@ -142,9 +146,14 @@ _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
 
 def _call(
-    function: Callable[..., Array], static: Sequence[str], half: Sequence[str], domains: Mapping[str, Domain] | None
+    function: Callable[..., Array],
+    static: Sequence[str],
+    half: Sequence[str],
+    ids: Sequence[str],
+    domains: Mapping[str, Domain] | None,
 ) -> _Call:
-    return _Call(function.__name__, inspect.signature(function), frozenset(static), frozenset(half), domains or {})
+    signature = inspect.signature(function)
+    return _Call(function.__name__, signature, frozenset(static), frozenset(half), frozenset(ids), domains or {})
 
 
 def _prepared_function(function: F, call: _Call, *, compiled: bool) -> F:
@@ -238,7 +247,7 @@ def _cast_array(name: str, value: Any, dtype: Any, *, is_input: bool) -> Array:
         if floating and name in _current.get().domains:
             return array.astype(dtype)
         _require_dtype(integer, f"{name} must be integers, got {array.dtype}")
-        return _to_int32(array)
+        return array if name in _current.get().ids else _to_int32(array)
     if is_input and name not in _CASTABLE_NAMES:
         _require_dtype(floating, f"{name} must be floating (16, 32 or 64 bits), got {array.dtype}")
     else:
@@ -295,10 +304,10 @@ def _squeeze_hint(name: str, array: Array, shape: tuple[int, ...]) -> str:
     return f": use {name}[..., 0]" if array.shape == (*shape, 1) else ""
 
 
-def stretching(name: str, option: ArrayLike, shape: tuple[int, ...]) -> Array:
+def stretching(name: str, option: ArrayLike, shape: tuple[int, ...], *, of: str = "the loss") -> Array:
     """A scalar, or of the rank of the loss with axes of its sizes or 1: anything else could mean two things."""
     array = jnp.asarray(option)
-    message = f"{name} must be a scalar or have the rank of the loss, which is {shape}, got {array.shape}"
+    message = f"{name} must be a scalar or have the rank of {of}, which is {shape}, got {array.shape}"
     if array.ndim and array.ndim < len(shape):
         if array.shape == shape[: array.ndim]:
             message += f": use {name}[{', '.join([':'] * array.ndim + ['None'] * (len(shape) - array.ndim))}]"

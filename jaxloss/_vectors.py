@@ -23,6 +23,20 @@ def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Float[
     return jnp.sum(_direction(x1) * _direction(x2), axis=-1)
 
 
+def cosines(x: Float[Array, "n features"]) -> Float[Array, "n n"]:
+    """The cosines of the angles between all pairs of rows; likewise."""
+    directions = _direction(x)
+    # Accelerators round the factors of a product, which a small temperature magnifies. What is sharded explicitly can
+    # be sharded once only in the product.
+    sharding = jax.sharding.PartitionSpec(jax.typeof(x).sharding.spec[0], None) if _is_sharded(x) else None
+    return jnp.einsum("if,jf->ij", directions, directions, precision="highest", out_sharding=sharding)
+
+
+def whole(x: Array) -> Array:
+    """The array unsharded, if it is sharded explicitly: along two axes of a table of pairs it cannot be."""
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if _is_sharded(x) else x
+
+
 def power(x: Float[Array, "*shape"], p: float) -> Float[Array, "*shape"]:
     """|x|ᵖ for a p of at least 1, with derivatives of 0 at 0: for p < 2 the second would be infinite."""
     if p == 1:
@@ -31,6 +45,10 @@ def power(x: Float[Array, "*shape"], p: float) -> Float[Array, "*shape"]:
         return jnp.square(x)
     zero = x == 0
     return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, x)) ** p)
+
+
+def _is_sharded(x: Array) -> bool:
+    return any(jax.typeof(x).sharding.spec)
 
 
 def _direction(x: Array) -> Array:

@@ -105,6 +105,26 @@ FRAME_COUNT = Input(
 )
 SYMBOL_COUNT = Input(lambda rng, batch: rng.integers(1, SYMBOLS + 1, batch), np.array([0, SYMBOLS]), invalid=77)
 
+IMAGE = Input(
+    lambda rng, batch: rng.uniform(0.1, 0.9, (*batch, 4, CLASSES)),
+    np.stack(
+        [np.broadcast_to(row, (4, CLASSES)) for row in _rows([0.0], [1.0], [0.5], [1e-30], [1.0, 0.0], [1e-25, 0.0])]
+    ),
+    invalid=1.5,
+)
+LABEL_IMAGE = Input(
+    lambda rng, batch: rng.integers(0, CLASSES, (*batch, 4)),
+    np.array([[0, 0, 0, 0], [0, 1, 2, 3], [1, 4, 4, 4]]),
+    invalid=77,
+)
+MEMBERSHIPS = replace(IMAGE, invalid=-0.5)
+RELEVANCE = Input(
+    lambda rng, batch: rng.uniform(0.1, 3.0, (*batch, CLASSES)),
+    _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]),
+    invalid=-2.0,
+)
+ID = Input(lambda rng, batch: 7 - 9 * rng.integers(0, 2, batch), np.array([7, -2, 10**6]))
+
 TRIPLET = (VECTOR, VECTOR, VECTOR)
 ADAPTIVE = (FEATURES, ADAPTIVE_LABEL, HEAD, TAILS)
 LINEAR = (HIDDEN, KERNEL, LABEL)
@@ -115,7 +135,22 @@ BIAS = np.array([0.5, -1.0, 0.0, 2.0])
 LOG_PRIOR = np.log([0.5, 0.2, 0.1, 0.15, 0.05])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
+PIXELS = np.array([[True, True, False, True]])
+ITEMS = np.array([[True, False, True, True, True]])
+SMOOTH: dict[str, Any] = {"smooth_nr": 0.3, "smooth_dr": 0.7}
 LINEAR_OPTIONS = EVERY_OPTION | {"bias": np.array([0.5, -1.0, 0.0, 2.0, 1.0]), "softcap": 3.0}
+
+
+# Losses that compare the rows of a batch with each other: a row that is repeated, left out or NaN changes the others'
+# losses, the parts of a batch know nothing of each other's rows, and devices have to. tests/test_metric.py has what
+# holds instead.
+IN_BATCH = (
+    "partial_means_add_up_to_the_mean",
+    "mask_is_indexing",
+    "weights_are_repetition_and_removal",
+    "a_nan_that_counts_surfaces",
+    "batch_sharding",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +294,38 @@ CATALOGUE = [
     # Divergence.
     call(jaxloss.kl_div, LOG_PROBS, DISTRIBUTION),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
+    # Metric. The weights of circle_loss are held constant by definition.
+    call(jaxloss.nt_xent_loss, VECTOR, ID, exempt=IN_BATCH),
+    call(jaxloss.nt_xent_loss, VECTOR, ID, temperature=0.5, exempt=IN_BATCH),
+    call(jaxloss.circle_loss, VECTOR, ID, exempt=(*IN_BATCH, "derivatives_are_those_of_the_value")),
+    call(
+        jaxloss.circle_loss,
+        *(VECTOR, ID),
+        gamma=3.0,
+        margin=0.25,
+        exempt=(*IN_BATCH, "derivatives_are_those_of_the_value"),
+    ),
+    # Ranking.
+    call(jaxloss.ranking_softmax_loss, LOGITS, RELEVANCE),
+    call(jaxloss.ranking_softmax_loss, LOGITS, RELEVANCE, valid=ITEMS),
+    # Segmentation.
+    call(jaxloss.dice_loss, IMAGE, LABEL_IMAGE),
+    call(
+        jaxloss.dice_loss,
+        IMAGE,
+        LABEL_IMAGE,
+        ignore_index=1,
+        smooth_nr=0.0,
+        smooth_dr=0.0,
+        exempt=("option_derivatives",),
+    ),
+    call(jaxloss.dice_loss, IMAGE, MEMBERSHIPS, class_weights=CLASS_WEIGHTS, valid=PIXELS, space=-2, **SMOOTH),
+    call(jaxloss.generalized_dice_loss, IMAGE, LABEL_IMAGE),
+    call(jaxloss.generalized_dice_loss, IMAGE, LABEL_IMAGE, class_weights=CLASS_WEIGHTS, valid=PIXELS, **SMOOTH),
+    call(jaxloss.generalized_dice_loss, IMAGE, MEMBERSHIPS, space=(1,)),
+    call(jaxloss.tversky_loss, IMAGE, LABEL_IMAGE),
+    call(jaxloss.tversky_loss, IMAGE, LABEL_IMAGE, alpha=0.3, beta=0.7, gamma=0.75, valid=PIXELS, **SMOOTH),
+    call(jaxloss.tversky_loss, IMAGE, MEMBERSHIPS, class_weights=CLASS_WEIGHTS, gamma=2.0, space=-2),
     # Sequence. CTC picks its labels' columns out of the class axis, once per frame: that gathers.
     call(jaxloss.ctc_loss, *CTC, exempt=("class_sharding",)),
     call(jaxloss.ctc_loss, *CTC, blank=4, zero_infinity=True, exempt=("class_sharding",)),

@@ -32,6 +32,7 @@ TOLERANCE = 1e-12
 BASE = (2, 3)
 BATCHES = ((), (4,), BASE, (1, 2, 2))
 EMPTY = ((0,), (2, 0))
+IN_BATCH = ((4,), (7,))
 MASKS = (
     ("none", {"where": DRAWN, "weights": DRAWN}),
     ("sum", {"where": DRAWN, "weights": 1.7}),
@@ -43,18 +44,19 @@ MASKS = (
 def calls(anchor: Anchor) -> Iterator[tuple[tuple[int, ...], Arguments]]:
     """Shapes and options: each option once, shapes and reductions with the usual ones, masks with most there are."""
     usual, most = anchor.options[0], max(anchor.options, key=len)
-    for batch in BATCHES:
+    batches, base = (IN_BATCH, IN_BATCH[-1]) if anchor.in_batch else (BATCHES, BASE)
+    for batch in batches:
         yield batch, {**usual, "reduction": "none"}
     for options in anchor.options[1:]:
-        yield BASE, {**options, "reduction": "none"}
+        yield base, {**options, "reduction": "none"}
     for options in anchor.options:
         if options is usual or {"class_weights", "ignore_index"} & options.keys():
-            yield BASE, {**options, "reduction": "mean"}
-    yield BASE, {**usual, "reduction": "sum"}
+            yield base, {**options, "reduction": "mean"}
+    yield base, {**usual, "reduction": "sum"}
     for batch in EMPTY if anchor.empty else ():
         yield batch, {**usual, "reduction": "sum"}
     for reduction, masks in MASKS:
-        yield BASE, {**most, **masks, "reduction": reduction}
+        yield base, {**most, **masks, "reduction": reduction}
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
@@ -83,7 +85,7 @@ def evaluated(anchor: Anchor, inputs: Arguments, options: Arguments) -> Argument
         for name, value in {**inputs, **options}.items()
     }
     positional = {name: tensors.pop(name) for name in inputs}
-    if {"where", "weights", *anchor.composed} & {*options, options["reduction"]}:
+    if not anchor.in_batch and {"where", "weights", *anchor.composed} & {*options, options["reduction"]}:
         value = composed(anchor, positional, tensors)
     else:
         value = anchor.call(*positional.values(), **tensors)

@@ -1,6 +1,18 @@
 """What other libraries make of the losses, family by family: `make_golden.py` writes it down."""
 
-from . import classification, divergence, focal, likelihood, linear, margin, regression, sequence
+from . import (
+    classification,
+    divergence,
+    focal,
+    likelihood,
+    linear,
+    margin,
+    metric,
+    ranking,
+    regression,
+    segmentation,
+    sequence,
+)
 from .anchor import Anchor as Anchor
 
 ANCHORS: dict[str, list[Anchor]] = {
@@ -11,5 +23,8 @@ ANCHORS: dict[str, list[Anchor]] = {
     "linear": linear.ANCHORS,
     "margin": margin.ANCHORS,
     "divergence": divergence.ANCHORS,
+    "metric": metric.ANCHORS,
+    "ranking": ranking.ANCHORS,
+    "segmentation": segmentation.ANCHORS,
     "sequence": sequence.ANCHORS,
 }

@@ -67,6 +67,10 @@ class Draw:
                 return drawn
             case "weights":
                 return self.uniform(0, 2)
+            case "valid":
+                drawn = self.integers(0, 2, (*self.batch, CLASSES)) > 0
+                drawn[..., 0] = True  # what has none at all does not count
+                return drawn
             case "head_bias":
                 return self.normal((self.options["cutoffs"][0] + len(self.options["cutoffs"]),))
             case "pos_weight":
@@ -90,6 +94,8 @@ class Anchor:
     constant: frozenset[str] = frozenset({"class_weights", "pos_weight"})
     """The arguments of which torch takes no gradient."""
     kind: str = ""
+    in_batch: bool = False
+    """Whether the rows of its one batch axis are compared with each other: `call` then takes `where` and `weights`."""
 
 
 def labelled(d: Draw) -> Arguments:
