@@ -23,9 +23,12 @@ def in_batch(
     """The weighted losses of pairs or anchors, over the rows that count alone, without anchors that have no loss."""
     rows = torch.arange(len(labels)) if where is None else where.nonzero()[:, 0]
     unreduced = loss(embeddings[rows], labels[rows])["loss"]
-    indices, terms = unreduced["indices"], unreduced["losses"].reshape(-1)
+    indices = unreduced["indices"]
+    terms: Tensor = unreduced["losses"].reshape(-1)
     anchors = rows[indices[0] if isinstance(indices, tuple) else indices]
-    weights = torch.as_tensor(1.0 if weights is None else weights).to(terms).broadcast_to(labels.shape)[anchors]
+    weights = torch.as_tensor(1.0 if weights is None else weights, dtype=terms.dtype).broadcast_to(labels.shape)[
+        anchors
+    ]
     if reduction == "none":
         return torch.zeros(len(labels)).to(terms).index_add(0, anchors, weights * terms)
     total = (weights * terms).sum()

@@ -35,7 +35,8 @@ def regions(
     probs, labels = (x * taking_part[..., None] for x in (probs, labels))
     class_weights = torch.ones(probs.shape[-1]).to(probs) if class_weights is None else class_weights
     values = loss(probs, labels, summed, class_weights, **options)
-    return {"none": values, "sum": values.sum(), "mean": values.mean()}[reduction]
+    reduced: dict[str, Tensor] = {"none": values, "sum": values.sum(), "mean": values.mean()}
+    return reduced[reduction]
 
 
 def weighted_mean(losses: Tensor, class_weights: Tensor) -> Tensor:
@@ -123,57 +124,41 @@ def images(d: Draw, *, soft: bool = False) -> Arguments:
     return {"probs": d.uniform(0.01, 0.99, shape), "labels": d.uniform(0, 1, shape) if soft else labels}
 
 
-def anchors(name: str, loss: Any, *options: Arguments) -> list[Anchor]:
-    """With a class of each pixel, and with memberships."""
-    smooth = {"smooth_nr": 0.3, "smooth_dr": 0.7}
-
-    def call(*inputs: Tensor, **options: Any) -> Tensor:
-        return regions(loss, *inputs, **options)
-
-    return [
-        Anchor(
-            name,
-            call,
-            images,
-            [
-                {"space": -2},
-                {},
-                {"space": -2, "ignore_index": 1},
-                {"space": -2, "ignore_index": None},
-                {"space": -1, "axis": -2, "class_weights": DRAWN},
-                *options,
-            ],
-            empty=False,
-        ),
-        Anchor(
-            name,
-            call,
-            lambda d: images(d, soft=True),
-            [{"space": -2}, {"space": (0, -2)}, {"space": -2, "valid": DRAWN, **smooth}],
-            empty=False,
-            kind="soft",
-        ),
-    ]
+def anchor(name: str, loss: Any, *more: Arguments) -> Anchor:
+    """With a class of each pixel."""
+    return Anchor(
+        name,
+        lambda *inputs, **options: regions(loss, *inputs, **options),
+        images,
+        [
+            {"space": -2},
+            {},
+            {"space": (0, -2), "ignore_index": 1},
+            {"space": -1, "axis": -2, "class_weights": DRAWN},
+            {"space": -2, "valid": DRAWN, "smooth_nr": 0.3, "smooth_dr": 0.7},
+            *more,
+        ],
+        empty=False,
+    )
 
 
-def keras_anchor(name: str, loss: Any, *options: Arguments) -> Anchor:
+def keras_anchor(name: str, loss: Any, *more: Arguments) -> Anchor:
+    """With memberships, and the smoothing that Keras has."""
     usual = {"space": -2, "smooth_nr": 0.0, "smooth_dr": keras.config.epsilon()}
     return Anchor(
         name,
         lambda *inputs, **options: regions(loss, *inputs, **options),
         lambda d: images(d, soft=True),
-        [usual, *(usual | more for more in options)],
+        [usual, *(usual | options for options in more)],
         empty=False,
-        kind="keras",
+        kind="soft",
     )
 
 
 ANCHORS = [
-    *anchors("dice_loss", dice),
+    anchor("dice_loss", dice),
     keras_anchor("dice_loss", keras_dice),
-    *anchors("generalized_dice_loss", generalized_dice),
-    *anchors(
-        "tversky_loss", tversky, {"space": -2, "alpha": 0.3, "beta": 0.7, "gamma": 0.75}, {"space": -2, "gamma": 2.0}
-    ),
+    anchor("generalized_dice_loss", generalized_dice),
+    anchor("tversky_loss", tversky, {"space": -2, "alpha": 0.3, "beta": 0.7, "gamma": 0.75}),
     keras_anchor("tversky_loss", keras_tversky, {"alpha": 0.3, "beta": 0.7}),
 ]
