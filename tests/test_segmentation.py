@@ -53,7 +53,9 @@ def test_overlap_of_faint_regions(size: float) -> None:
 
 @pytest.mark.parametrize("gamma", [0.5, 0.75, 1.0, 2.0])
 def test_focal_tversky_is_a_power_of_the_classes_losses(gamma: float) -> None:
-    classes = [jaxloss.tversky_loss(PROBS[..., [k]], (k == LABELS).astype(int), reduction="none") for k in range(5)]
+    classes = [
+        jaxloss.tversky_loss(PROBS[..., [k]], np.equal(LABELS, k).astype(int), reduction="none") for k in range(5)
+    ]
     value = jaxloss.tversky_loss(PROBS, LABELS, gamma=gamma, reduction="none")
     np.testing.assert_allclose(value, np.mean(np.array(classes) ** gamma, axis=0), rtol=1e-12)
     slopes = jax.grad(partial(jaxloss.tversky_loss, gamma=gamma), argnums=0)(np.eye(5)[LABELS], LABELS)
