@@ -44,6 +44,11 @@ from ._focal import poly_cross_entropy as poly_cross_entropy
 from ._focal import sigmoid_focal_loss as sigmoid_focal_loss
 from ._focal import softmax_focal_loss as softmax_focal_loss
 
+# Hinge.
+from ._hinge import multi_margin_loss as multi_margin_loss
+from ._hinge import multilabel_margin_loss as multilabel_margin_loss
+from ._hinge import soft_margin_loss as soft_margin_loss
+
 # Likelihood.
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss
 from ._likelihood import poisson_nll_loss as poisson_nll_loss
@@ -55,9 +60,6 @@ from ._linear import linear_cross_entropy as linear_cross_entropy
 from ._margin import cosine_embedding_loss as cosine_embedding_loss
 from ._margin import hinge_embedding_loss as hinge_embedding_loss
 from ._margin import margin_ranking_loss as margin_ranking_loss
-from ._margin import multi_margin_loss as multi_margin_loss
-from ._margin import multilabel_margin_loss as multilabel_margin_loss
-from ._margin import soft_margin_loss as soft_margin_loss
 from ._margin import triplet_margin_loss as triplet_margin_loss
 from ._margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 

@@ -279,7 +279,6 @@ CATALOGUE = [
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),
     call(jaxloss.hinge_embedding_loss, RATE, SIGN),
     call(jaxloss.hinge_embedding_loss, RATE, SIGN, margin=2.0),
-    call(jaxloss.soft_margin_loss, LOGIT, SIGN),
     call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN),
     call(jaxloss.cosine_embedding_loss, VECTOR, VECTOR, SIGN, margin=-0.5),
     call(jaxloss.triplet_margin_loss, *TRIPLET),
@@ -288,6 +287,8 @@ CATALOGUE = [
     call(jaxloss.triplet_margin_loss, *TRIPLET, p=np.inf),
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan),
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan, margin=0.3, swap=True),
+    # Hinge.
+    call(jaxloss.soft_margin_loss, LOGIT, SIGN),
     call(jaxloss.multi_margin_loss, SCORES, LABEL),
     call(jaxloss.multi_margin_loss, SCORES, LABEL, p=2, margin=0.5, class_weights=CLASS_WEIGHTS),
     call(jaxloss.multilabel_margin_loss, SCORES, LABEL_LISTS),

@@ -1,0 +1,193 @@
+"""Hinges on the scores of classes."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Integer, Real
+
+from ._core import (
+    AT_LEAST_ONE,
+    SIGN,
+    Mask,
+    Reduction,
+    Scalar,
+    Weights,
+    at_labels,
+    check_values,
+    elementwise_inputs,
+    label_mask,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    poison,
+    reduce,
+    rowwise_inputs,
+)
+from ._softmax import count_classes, finite, with_impossible
+from ._vectors import power
+
+
+@loss_function(domains={"targets": SIGN})
+def soft_margin_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Logistic loss with targets of -1 and 1.
+
+        log(1 + exp(-y s))
+
+    A smooth hinge; equal to `binary_cross_entropy_with_logits` with targets (y + 1)/2.
+
+    Args:
+        logits: Log-odds of 1, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.soft_margin_loss(jnp.array([0.0, 100.0]), jnp.array([1, -1]))
+        Array(50.3466, dtype=float32)
+
+    References:
+        Cox, The regression analysis of binary sequences, 1958.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = jax.nn.softplus(-targets * logits)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("p", "axis"), domains={"p": AT_LEAST_ONE})
+def multi_margin_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    p: float = 1,
+    margin: Scalar = 1.0,
+    class_weights: Float[ArrayLike, " classes"] | None = None,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the label's score lies above every other.
+
+        w_y Σ_{k ≠ y} max(0, margin - s_y + sₖ)ᵖ / K
+
+    The multi-class support vector machine that counts all violations; K is the number of classes. A class ruled out by
+    a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is 0.
+
+    With class weights the mean is over the weights of the labels, where PyTorch divides by the number of rows.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        p: Exponent, at least 1; PyTorch allows 1 and 2.
+        margin: How far the label should be ahead.
+        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
+            label.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`; float32, or float64 if an input is.
+
+    Raises:
+        ValueError: `p` is less than 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multi_margin_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(0.625, dtype=float32)
+
+    References:
+        Weston and Watkins, Support vector machines for multi-class pattern recognition, 1999.
+    """
+    logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    class_weights = per_class(logits, class_weights=class_weights)
+    logits = validity[..., None] * logits  # a hinge at 0 would swallow what is multiplied into its value
+    own, impossible = finite(at_labels(logits, labels))
+    others, ruled_out = finite(logits)
+    exempt = ruled_out | label_mask(labels, logits.shape[-1])
+    violations = jnp.where(exempt, 0, power(hinge(margin - own[..., None] + others), p))
+    values = validity * jnp.sum(violations, axis=-1) / count_classes(logits)
+    shares = None if class_weights is None else at_labels(class_weights, labels)
+    values = with_impossible(values if shares is None else shares * values, impossible, shares)
+    return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
+
+
+@loss_function(static=("axis",))
+def multilabel_margin_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch classes"],
+    *,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the score of every label lies above that of every other class.
+
+        Σ_{y in labels} Σ_{k not in labels} max(0, 1 - s_y + sₖ) / K
+
+    For rows with a list of labels each. A class ruled out by a logit of -inf takes no part; a label on one makes the
+    loss inf. A label before the terminator that is no class makes the loss and its gradient NaN. At the hinge the
+    gradient is that of the slope.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Lists of integers in [0, classes), of the shape of `logits`; a -1 ends a list, and what follows it
+            has no meaning. A label that is listed twice counts twice.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multilabel_margin_loss(jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([[3, 0, -1, 1]]))
+        Array(0.85, dtype=float32)
+
+    References:
+        Crammer and Singer, A family of additive online algorithms for category ranking, 2003.
+    """
+    logits, labels = rowwise_inputs(where, axis, logits=logits, labels=labels)
+    labels, listed, validity = _label_lists(labels, logits.shape[-1])
+    logits = validity[..., None] * logits
+    own, impossible = finite(at_labels(logits[..., None, :], labels))
+    others, ruled_out = finite(logits)
+    targets = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
+    paired = listed[..., :, None] & ~(targets | ruled_out)[..., None, :]
+    violations = jnp.where(paired, hinge(1 - own[..., :, None] + others[..., None, :]), 0)
+    values = validity * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
+    values = with_impossible(values, jnp.any(impossible & listed, axis=-1), None)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def hinge(x: Array) -> Array:
+    """max(0, x), at 0 with the gradient of the slope: with a margin of 0, equal scores still part."""
+    # Written so that NaN stays NaN.
+    return jnp.where(x < 0, 0, x)
+
+
+def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
+    """Lists with 0 for what is no label, which entries stand before the terminator, and each row's 1 or NaN."""
+    positions = jax.lax.broadcasted_iota(jnp.int32, labels.shape, labels.ndim - 1)
+    # A minimum rather than a cumulative sum: it works with the list sharded over devices.
+    ends = jnp.min(jnp.where(labels == -1, positions, classes), axis=-1, keepdims=True)
+    listed = positions < ends
+    valid = (labels >= 0) & (labels < classes)
+    check_values(valid | ~listed, labels, f"labels must be in [0, {classes}), or -1 to end a list")
+    return jnp.where(valid & listed, labels, 0), listed, poison(jnp.all(valid | ~listed, axis=-1))
