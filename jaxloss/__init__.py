@@ -45,9 +45,14 @@ from ._focal import sigmoid_focal_loss as sigmoid_focal_loss
 from ._focal import softmax_focal_loss as softmax_focal_loss
 
 # Hinge.
+from ._hinge import hinge_loss as hinge_loss
 from ._hinge import multi_margin_loss as multi_margin_loss
+from ._hinge import multiclass_hinge_loss as multiclass_hinge_loss
+from ._hinge import multiclass_perceptron_loss as multiclass_perceptron_loss
 from ._hinge import multilabel_margin_loss as multilabel_margin_loss
+from ._hinge import perceptron_loss as perceptron_loss
 from ._hinge import soft_margin_loss as soft_margin_loss
+from ._hinge import squared_hinge_loss as squared_hinge_loss
 
 # Likelihood.
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss

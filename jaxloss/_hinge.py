@@ -64,6 +64,120 @@ def soft_margin_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
+@loss_function(domains={"targets": SIGN})
+def hinge_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on scores with targets of -1 and 1.
+
+        max(0, 1 - y s)
+
+    The loss of support vector machines: a score beyond 1 on the right side costs nothing. At the hinge the gradient is
+    that of the slope. Keras takes targets of 0 and 1 too: here these are 2 y - 1.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.hinge_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(0.75, dtype=float32)
+
+    References:
+        Cortes and Vapnik, Support-vector networks, 1995.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = hinge(1 - targets * logits)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"targets": SIGN})
+def squared_hinge_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Square of the hinge on scores with targets of -1 and 1.
+
+        max(0, 1 - y s)²
+
+    As `hinge_loss`, but without a kink, and harder on what is far on the wrong side. Keras takes targets of 0 and 1
+    too: here these are 2 y - 1.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.squared_hinge_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(1.125, dtype=float32)
+
+    References:
+        Cortes and Vapnik, Support-vector networks, 1995.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = jnp.square(hinge(1 - targets * logits))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"targets": SIGN})
+def perceptron_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """How far scores lie on the wrong side of 0, with targets of -1 and 1.
+
+        max(0, -y s)
+
+    `hinge_loss` without its margin; a step down its gradient is Rosenblatt's rule. At a score of 0 the gradient is that
+    of the slope, so that weights of 0 learn; optax takes half of it.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.perceptron_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(0.25, dtype=float32)
+
+    References:
+        Rosenblatt, The perceptron: a probabilistic model for information storage and organization in the brain, 1958.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = hinge(-targets * logits)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
 @loss_function(static=("p", "axis"), domains={"p": AT_LEAST_ONE})
 def multi_margin_loss(
     logits: Float[ArrayLike, "*batch classes"],
@@ -119,7 +233,7 @@ def multi_margin_loss(
     own, impossible = finite(at_labels(logits, labels))
     others, ruled_out = finite(logits)
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
-    violations = jnp.where(exempt, 0, power(hinge(margin - own[..., None] + others), p))
+    violations = jnp.where(exempt, 0, power(hinge(margin + (others - own[..., None])), p))
     values = validity * jnp.sum(violations, axis=-1) / count_classes(logits)
     shares = None if class_weights is None else at_labels(class_weights, labels)
     values = with_impossible(values if shares is None else shares * values, impossible, shares)
@@ -170,9 +284,102 @@ def multilabel_margin_loss(
     others, ruled_out = finite(logits)
     targets = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
     paired = listed[..., :, None] & ~(targets | ruled_out)[..., None, :]
-    violations = jnp.where(paired, hinge(1 - own[..., :, None] + others[..., None, :]), 0)
+    violations = jnp.where(paired, hinge(1 + (others[..., None, :] - own[..., :, None])), 0)
     values = validity * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
     values = with_impossible(values, jnp.any(impossible & listed, axis=-1), None)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("axis",))
+def multiclass_hinge_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the label's score lies above the highest other.
+
+        max(0, 1 + max_{k ≠ y} sₖ - s_y)
+
+    The multi-class support vector machine that counts the worst violation, where `multi_margin_loss` counts all. A
+    class ruled out by a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is
+    that of the slope; others that tie for the highest share theirs. Keras has it as `categorical_hinge`, of one-hot
+    labels, and takes a highest other score below 0 for 0.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multiclass_hinge_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(2., dtype=float32)
+
+    References:
+        Crammer and Singer, On the algorithmic implementation of multiclass kernel-based vector machines, 2001.
+    """
+    logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    logits = validity[..., None] * logits
+    own, impossible = finite(at_labels(logits, labels))
+    others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
+    rival, alone = finite(jnp.max(others, axis=-1))
+    values = jnp.where(alone, 0 * own, hinge(1 + (rival - own)))  # a product, as NaN has to stay
+    values = with_impossible(values, impossible, None)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("axis",))
+def multiclass_perceptron_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """How far the label's score lies below the highest.
+
+        maxₖ sₖ - s_y
+
+    For structured prediction, with a class for each structure. A class ruled out by a logit of -inf takes no part; a
+    label on one makes the loss inf. Classes that tie for the highest score share its gradient.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multiclass_perceptron_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(1., dtype=float32)
+
+    References:
+        Collins, Discriminative training methods for hidden Markov models, 2002.
+    """
+    logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    own, impossible = finite(at_labels(logits, labels))
+    top, _ = finite(jnp.max(logits, axis=-1))
+    values = with_impossible(validity * (top - own), impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

@@ -290,4 +290,4 @@ def _triplet(
     near, far = distance(anchors, positives), distance(anchors, negatives)
     if swap:
         far = jnp.minimum(far, distance(positives, negatives))
-    return hinge(margin + near - far)
+    return hinge(margin + (near - far))

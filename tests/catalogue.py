@@ -288,6 +288,11 @@ CATALOGUE = [
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan),
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan, margin=0.3, swap=True),
     # Hinge.
+    call(jaxloss.hinge_loss, LOGIT, SIGN),
+    call(jaxloss.squared_hinge_loss, REAL, SIGN),
+    call(jaxloss.perceptron_loss, LOGIT, SIGN),
+    call(jaxloss.multiclass_hinge_loss, LOGITS, LABEL),
+    call(jaxloss.multiclass_perceptron_loss, LOGITS, LABEL),
     call(jaxloss.soft_margin_loss, LOGIT, SIGN),
     call(jaxloss.multi_margin_loss, SCORES, LABEL),
     call(jaxloss.multi_margin_loss, SCORES, LABEL, p=2, margin=0.5, class_weights=CLASS_WEIGHTS),

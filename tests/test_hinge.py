@@ -1,6 +1,7 @@
 """Hinges on classes that are ruled out, on lists of labels, and on huge scores."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -107,3 +108,54 @@ def test_soft_margin_of_any_size(size: float) -> None:
     np.testing.assert_allclose(right[0], forgotten, rtol=1e-6)
     np.testing.assert_allclose(wrong[0], size + forgotten, rtol=1e-6)
     np.testing.assert_allclose(wrong[1] - right[1], 1, rtol=1e-6)
+
+
+def differentiated(loss: Callable[..., jax.Array], *arguments: Any) -> tuple[float, Any]:
+    value, slopes = jax.value_and_grad(loss)(*arguments)
+    return float(value), np.asarray(slopes).tolist()
+
+
+@pytest.mark.parametrize("target", [1, -1])
+def test_at_the_hinge_the_gradient_is_that_of_the_slope(target: int) -> None:
+    assert differentiated(jaxloss.hinge_loss, np.float64(target), np.array(target)) == (0, -target)
+    assert differentiated(jaxloss.perceptron_loss, np.float64(0), np.array(target)) == (0, -target)
+    assert differentiated(jaxloss.squared_hinge_loss, np.float64(target), np.array(target)) == (0, 0)
+
+
+def test_ties_share_the_gradient() -> None:
+    logits, label = np.array([2.0, 1.0, 1.0, 0.0]), np.array(0)
+    assert differentiated(jaxloss.multiclass_hinge_loss, logits, label) == (0, [-1, 0.5, 0.5, 0])
+    assert differentiated(jaxloss.multiclass_perceptron_loss, logits, np.array(1)) == (1, [1, -1, 0, 0])
+    assert differentiated(jaxloss.multiclass_perceptron_loss, np.zeros(4), label) == (0, [-0.75, 0.25, 0.25, 0.25])
+
+
+MULTICLASS = pytest.mark.parametrize(
+    ("loss", "margin"), [(jaxloss.multiclass_hinge_loss, 1), (jaxloss.multiclass_perceptron_loss, 0)]
+)
+
+
+@MULTICLASS
+def test_a_class_ruled_out_is_no_rival(loss: Callable[..., jax.Array], margin: float) -> None:
+    assert differentiated(loss, np.array([0.5, -INF, 1.0]), np.array(0)) == (margin + 0.5, [-1, 0, 1])
+    assert differentiated(loss, np.array([0.5, -INF, -INF]), np.array(0)) == (0, [0, 0, 0])
+
+
+@MULTICLASS
+@pytest.mark.parametrize("others", [-INF, 1.0])
+def test_a_multiclass_label_ruled_out(loss: Callable[..., jax.Array], margin: float, others: float) -> None:
+    value, slopes = differentiated(loss, np.array([others, -INF, others]), np.array(1))
+    assert value == INF
+    assert np.isfinite(slopes).all()
+
+
+@MULTICLASS
+@pytest.mark.parametrize("logits", [np.array([np.nan, -INF]), np.array([np.nan])], ids=str)
+def test_a_nan_without_a_rival_shows(loss: Callable[..., jax.Array], margin: float, logits: np.ndarray) -> None:
+    assert np.isnan(loss(logits, np.array(0)))
+
+
+def test_a_margin_is_seen_beside_huge_scores() -> None:
+    logits, label = np.full(2, 1e9, np.float32), np.array(0)
+    assert jaxloss.multiclass_hinge_loss(logits, label) == 1
+    assert jaxloss.multi_margin_loss(logits, label) == 0.5
+    assert jaxloss.multilabel_margin_loss(logits, np.array([0, -1])) == 0.5

@@ -1,10 +1,30 @@
-"""The hinges as torch has them."""
+"""The hinges as torch and optax have them."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import optax
 import torch
 from torch import Tensor
 
-from .anchor import CLASSES, DRAWN, Anchor, Draw, labelled, matrix, unflattened
+from .anchor import CLASSES, DRAWN, Anchor, Arguments, Draw, from_jax, labelled, matrix, unflattened
+
+
+def of_optax(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def call(logits: Tensor, targets: Tensor, *, axis: int = -1, reduction: str) -> Tensor:
+        return from_jax(function)(logits.movedim(axis, -1), targets)
+
+    return call
+
+
+def squared_hinge_loss(logits: Tensor, targets: Tensor, *, reduction: str) -> Tensor:
+    # Keras has it, but in single precision.
+    return (1 - targets * logits).clamp(min=0).square()
+
+
+def signed(d: Draw) -> Arguments:
+    return {"logits": d.normal(scale=3), "targets": d.signs()}
 
 
 def multi_margin_loss(
@@ -40,11 +60,48 @@ def label_lists(d: Draw) -> np.ndarray:
     return np.moveaxis(lists, -1, d.options.get("axis", -1))
 
 
+REDUCTIONS = frozenset({"mean", "sum"})
+
 ANCHORS = [
+    Anchor(
+        "hinge_loss",
+        of_optax(optax.losses.hinge_loss),
+        signed,
+        composed=REDUCTIONS,
+        constant=frozenset({"targets"}),
+    ),
+    Anchor(
+        "squared_hinge_loss",
+        squared_hinge_loss,
+        signed,
+        composed=REDUCTIONS,
+        constant=frozenset({"targets"}),
+    ),
+    Anchor(
+        "perceptron_loss",
+        of_optax(optax.losses.perceptron_loss),
+        signed,
+        composed=REDUCTIONS,
+        constant=frozenset({"targets"}),
+    ),
+    Anchor(
+        "multiclass_hinge_loss",
+        of_optax(optax.losses.multiclass_hinge_loss),
+        labelled,
+        [{}, {"ignore_index": -100}, {"ignore_index": 1, "axis": 0}, {"ignore_index": None}, {"axis": 1}],
+        REDUCTIONS | {"ignore_index"},
+    ),
+    Anchor(
+        "multiclass_perceptron_loss",
+        of_optax(optax.losses.multiclass_perceptron_loss),
+        labelled,
+        [{}, {"ignore_index": -100}, {"ignore_index": 1, "axis": 0}, {"ignore_index": None}, {"axis": 1}],
+        REDUCTIONS | {"ignore_index"},
+    ),
     Anchor(
         "soft_margin_loss",
         torch.nn.functional.soft_margin_loss,
-        lambda d: {"logits": d.normal(scale=3), "targets": d.signs()},
+        signed,
         constant=frozenset({"targets"}),
     ),
     Anchor(
