@@ -37,6 +37,13 @@ from ._core import shielded as shielded
 # Divergence.
 from ._divergence import kl_div as kl_div
 
+# Fenchel-Young.
+from ._fenchel import entmax as entmax
+from ._fenchel import entmax_loss as entmax_loss
+from ._fenchel import make_fenchel_young_loss as make_fenchel_young_loss
+from ._fenchel import sparsemax as sparsemax
+from ._fenchel import sparsemax_loss as sparsemax_loss
+
 # Focal: cross-entropies that weigh examples by how well they are predicted.
 from ._focal import asymmetric_loss as asymmetric_loss
 from ._focal import generalized_cross_entropy as generalized_cross_entropy

@@ -1,0 +1,432 @@
+"""Fenchel-Young losses, and the maps onto the simplex that they learn."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Integer, Real
+
+from ._core import (
+    AT_LEAST_ONE,
+    PROBABILITY,
+    Mask,
+    Reduction,
+    Weights,
+    are_probabilities,
+    array_function,
+    label_mask,
+    labelled_inputs,
+    loss_function,
+    reduce,
+    require_shape,
+    rowwise_inputs,
+)
+from ._softmax import finite, log_softmax, with_impossible
+
+
+@array_function(static=("axis",))
+def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> Float[Array, "*batch classes"]:
+    """The distribution nearest to the logits: a softmax that gives low classes exactly 0.
+
+        argminₚ ‖p - s‖²  over distributions p,  which is  max(0, s - τ)
+
+    A logit of -inf gets 0; a row of them only gets zeros. Where a class comes in, the derivative is that without it.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        axis: The class axis.
+
+    Returns:
+        Probabilities of the shape of `logits`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.sparsemax(jnp.array([1.0, 0.5, -1.0]))
+        Array([0.75, 0.25, 0.  ], dtype=float32)
+
+    References:
+        Martins and Astudillo, From softmax to sparsemax, 2016.
+    """
+    return _probabilities(logits, 2, axis)
+
+
+@array_function(static=("alpha", "axis"), domains={"alpha": AT_LEAST_ONE})
+def entmax(
+    logits: Float[ArrayLike, "*batch classes"], *, alpha: float = 1.5, axis: int = -1
+) -> Float[Array, "*batch classes"]:
+    """Softmax at `alpha` 1, `sparsemax` at 2, and what lies between and beyond: the larger, the sparser.
+
+        argmaxₚ Σₖ pₖ sₖ + Hₐ(p),  Hₐ(p) = Σₖ (pₖ - pₖᵃ) / (a (a - 1)),  which is  max(0, (a - 1)(s - τ))^(1/(a - 1))
+
+    A logit of -inf gets 0; a row of them only gets zeros.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        alpha: The exponent a, at least 1; each value compiles anew.
+        axis: The class axis.
+
+    Returns:
+        Probabilities of the shape of `logits`; float32, or float64 if an input is.
+
+    Raises:
+        ValueError: `alpha` is less than 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.entmax(jnp.array([2.0, 2.0, -1.0]))
+        Array([0.5, 0.5, 0. ], dtype=float32)
+
+    References:
+        Peters, Niculae and Martins, Sparse sequence-to-sequence models, 2019.
+    """
+    return _probabilities(logits, alpha, axis)
+
+
+@loss_function(static=("axis",), domains={"labels": PROBABILITY})
+def sparsemax_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
+    *,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """What `cross_entropy` is for softmax, for `sparsemax`: 0 exactly where that gives the labels.
+
+        ‖s - y‖²/2 - ‖s - sparsemax(s)‖²/2,  with gradient  sparsemax(s) - y
+
+    For sparse probabilities and labels. It ends at a margin: 0 once the label is 1 ahead of all others. A class ruled
+    out by a logit of -inf takes no part; a label on one makes the loss inf. A common shift of the logits changes
+    nothing, even if the labels' sum is rounded.
+
+    optax calls this one `multiclass_sparsemax_loss`, and `sparsemax_loss` the binary one: that of logits (0, s).
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+            the shape of `logits`.
+        ignore_index: Integer label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> logits = jnp.array([[1.0, 0.5, -1.0], [0.0, 2.0, 1.0]])
+        >>> jaxloss.sparsemax_loss(logits, jnp.array([1, 1]))
+        Array(0.28125, dtype=float32)
+        >>> jaxloss.sparsemax_loss(logits, jnp.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]))
+        Array(0.125, dtype=float32)
+
+    References:
+        Martins and Astudillo, From softmax to sparsemax, 2016.
+        Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
+    """
+    values, where = _loss_of_rows(logits, labels, 2, ignore_index, axis, where)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("alpha", "axis"), domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
+def entmax_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
+    *,
+    alpha: float = 1.5,
+    ignore_index: int | Array | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """What `cross_entropy` is for softmax, for `entmax`: 0 exactly where that gives the labels.
+
+        Σₖ (pₖ - yₖ) sₖ + Hₐ(p) - Hₐ(y),  p = entmax(s),  Hₐ(p) = Σₖ (pₖ - pₖᵃ) / (a (a - 1)),  with gradient  p - y
+
+    For sparse probabilities and labels, as over the words of a translation. It ends at a margin: 0 once the label is
+    1/(a - 1) ahead of all others. At `alpha` 1 it is `cross_entropy` less the entropy of the labels, which is 0 for
+    integers; at 2 it is `sparsemax_loss`. A class ruled out by a logit of -inf takes no part; a label on one makes the
+    loss inf. A common shift of the logits changes nothing, even if the labels' sum is rounded.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+            the shape of `logits`.
+        alpha: The exponent a, at least 1: the larger, the sparser. Each value compiles anew.
+        ignore_index: Integer label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+
+    Raises:
+        ValueError: `alpha` is less than 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> logits = jnp.array([[2.0, 2.0, -1.0], [0.0, 3.0, 1.0]])
+        >>> jaxloss.entmax_loss(logits, jnp.array([1, 1]))
+        Array(0.19526, dtype=float32)
+        >>> jaxloss.entmax_loss(logits, jnp.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]))
+        Array(0., dtype=float32)
+
+    References:
+        Peters, Niculae and Martins, Sparse sequence-to-sequence models, 2019.
+        Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
+    """
+    values, where = _loss_of_rows(logits, labels, alpha, ignore_index, axis, where)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:
+    """Makes a loss of a convex function that generalises the maximum.
+
+        max_fun(s) - Σₖ yₖ sₖ,  with gradient  ∇max_fun(s) - y
+
+    The gradient of `max_fun` is a prediction, and the loss is least where that equals the targets: with
+    `jax.nn.logsumexp` it is `cross_entropy`. For structured or perturbed maxima. A target of 0 on a logit of -inf
+    counts 0, any other makes the loss inf.
+
+    Args:
+        max_fun: Takes an array of shape (..., n), returns one of shape (...). It may close over parameters, which are
+            differentiated as usual: it runs in the caller's trace, and so does the loss, which is not compiled by
+            itself.
+
+    Returns:
+        A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")` with one
+        value per row, of logits and targets of one shape (..., n).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> loss = jaxloss.make_fenchel_young_loss(lambda logits: jax.nn.logsumexp(logits, axis=-1))
+        >>> loss(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]]))
+        Array(0.6931, dtype=float32)
+
+    References:
+        Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
+    """
+
+    def fenchel_young_loss(
+        logits: Float[ArrayLike, "*batch n"],
+        targets: Real[ArrayLike, "*batch n"],
+        *,
+        axis: int = -1,
+        where: Mask | None = None,
+        weights: Weights | None = None,
+        reduction: Reduction = "mean",
+    ) -> Float[Array, "..."]:
+        logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
+        maxima = max_fun(logits)
+        require_shape("the maximum", maxima, logits.shape[:-1], "one per row")
+        scores, ruled_out = finite(logits)
+        values = maxima - jnp.sum(targets * scores, axis=-1)
+        values = with_impossible(values, jnp.any(ruled_out & (targets != 0), axis=-1), None)
+        return reduce(values, where=where, weights=weights, reduction=reduction)
+
+    # It is a loss of whoever made the function, not one of this library.
+    fenchel_young_loss.__module__ = getattr(max_fun, "__module__", "__main__")
+    fenchel_young_loss.__doc__ = f"The Fenchel-Young loss of {max_fun}: see `jaxloss.make_fenchel_young_loss`."
+    return loss_function(static=("axis",), compiled=False)(fenchel_young_loss)
+
+
+# --- the maps ---------------------------------------------------------------------------------------------------------
+
+
+class _Projection(NamedTuple):
+    """A distribution made of a row of logits, and what the loss needs beside it.
+
+    Attributes:
+        probs: The probabilities.
+        shares: What the threshold moves by when a logit moves; they sum to 1.
+        powers: Probabilities to the power of `alpha` - 1, exact where these vanish; at 1 their logs.
+        shortfalls: How far logits lie below the threshold.
+    """
+
+    probs: Array
+    shares: Array
+    powers: Array
+    shortfalls: Array
+
+
+def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
+    (rows,) = rowwise_inputs(None, axis, logits=logits)
+    return jnp.moveaxis(_projected(rows, alpha).probs, -1, axis)
+
+
+def _projected(logits: Array, alpha: float) -> _Projection:
+    if alpha == 1:
+        log_probs = log_softmax(logits)
+        probs = jnp.exp(log_probs)
+        return _Projection(probs, probs, finite(log_probs)[0], jnp.zeros_like(logits))
+    top, empty = finite(jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    ruled_out = logits == -jnp.inf
+    gaps = jnp.where(empty, 0, top - logits)
+    reach, power = _reach(gaps, alpha), 1 / (alpha - 1)
+    margins = jnp.where(ruled_out, 0, reach[..., None] - gaps)
+    powers = jnp.where(margins < 0, 0, (alpha - 1) * margins)
+    if alpha == 2:
+        probs = powers
+    else:
+        # A power multiplies what the threshold is off by: the sum makes up for it.
+        weights = _weights(gaps, reach, power)
+        probs = jnp.where(ruled_out, 0, weights / jnp.sum(weights, axis=-1, keepdims=True))
+    return _Projection(probs, _shares(gaps, reach, alpha), powers, jnp.where(margins < 0, -margins, 0))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _reach(gaps: Array, alpha: float) -> Array:
+    """How far below the top a logit must lie for a probability of 0, given how far each of a row does.
+
+    That is where Σ max(0, (alpha - 1)(reach - gap))^(1/(alpha - 1)) is 1. No sort: that would need its axis whole.
+    """
+    ratio = alpha - 1
+    widest = jnp.min(gaps, axis=-1) + 1 / ratio  # a single class has gap 0 and probability 1
+
+    # Newton's method for the norm with exponent 1/ratio: convex, so that it comes down to the root, and linear in
+    # pieces at alpha 2, so that it ends there. The minimum keeps rounding from going in circles.
+    def newton(reach: Array) -> Array:
+        slopes = _weights(gaps, reach, 1 / ratio - 1)
+        total = jnp.sum(_weights(gaps, reach, 1 / ratio), axis=-1)
+        spread = jnp.sum(slopes * jnp.where(gaps >= reach[..., None], 0, gaps), axis=-1)
+        return jnp.minimum(reach, (total ** (1 - ratio) / ratio + spread) / jnp.sum(slopes, axis=-1))
+
+    # Beyond 2 it is not convex. The root lies between those of one class and of all classes alike.
+    def halved(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = jnp.sqrt(low) * jnp.sqrt(high)
+        total = jnp.sum(_weights(gaps, middle, 1 / ratio), axis=-1) * (ratio * middle) ** (1 / ratio)
+        return jnp.where(total < 1, middle, low), jnp.where(total < 1, high, middle)
+
+    if alpha > 2:
+        limits = jnp.finfo(gaps.dtype)
+        narrowest = widest * max(gaps.shape[-1] ** -ratio, float(limits.tiny))
+        bounds: tuple[Array, Array] = jax.lax.fori_loop(0, limits.nmant + 10, halved, (narrowest, widest))
+        return bounds[1]
+    steps: tuple[Array, Array] = jax.lax.while_loop(
+        lambda steps: jnp.any(steps[1] < steps[0]),
+        lambda steps: (steps[1], newton(steps[1])),
+        (widest, newton(widest)),
+    )
+    return steps[1]
+
+
+@_reach.defjvp
+def _reach_jvp(alpha: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    reach = _reach(primals[0], alpha)
+    return reach, jnp.sum(_shares(primals[0], reach, alpha) * tangents[0], axis=-1)
+
+
+def _shares(gaps: Array, reach: Array, alpha: float) -> Array:
+    slopes = _weights(gaps, reach, 1 / (alpha - 1) - 1)
+    return slopes / jnp.sum(slopes, axis=-1, keepdims=True)
+
+
+def _weights(gaps: Array, reach: Array, power: float) -> Array:
+    """max(0, 1 - gap/reach)ᵖᵒʷᵉʳ, and 0 from the reach on even to the power of 0."""
+    inside = ~(gaps >= reach[..., None])  # so that NaN is
+    fractions = jnp.where(inside, gaps, 0) / reach[..., None]
+    if power in (0, 1, 2):
+        return jnp.where(inside, (1 - fractions) ** int(power), 0)
+    return jnp.where(inside, jnp.exp(power * jnp.log1p(-fractions)), 0)
+
+
+# --- the losses -------------------------------------------------------------------------------------------------------
+
+
+def _loss_of_rows(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    alpha: float,
+    ignore_index: ArrayLike | None,
+    axis: int,
+    where: Mask | None,
+) -> tuple[Array, Mask | None]:
+    """The loss of each row, and the mask without the rows that labels ignore."""
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    if are_probabilities(labels, logits):
+        return _fenchel_young(*rowwise_inputs(where, axis, logits=logits, labels=labels), alpha), where
+    rows, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    return validity * _fenchel_young(rows, labels, alpha), where
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
+    """The loss as a sum of terms none of which is negative, so that nothing cancels.
+
+    These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
+    """
+    projection = _projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    ruled_out = logits == -jnp.inf
+    terms = _divergences(targets, errors, projection, alpha)
+    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
+    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
+    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1), None)
+
+
+# The gradient of a maximum is that with the maximiser held constant.
+@_fenchel_young.defjvp
+def _fenchel_young_jvp(
+    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    logits, labels = primals
+    projection = _projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    exists = logits != -jnp.inf
+    slopes = -errors
+    if labels.ndim == logits.ndim:
+        # The labels' sum may be rounded: without its excess the gradient would move all logits together.
+        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.shares
+    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
+    if labels.ndim == logits.ndim:
+        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
+        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
+    return _fenchel_young(logits, labels, alpha), tangent
+
+
+def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
+    """Labels as probabilities, and how much larger they are than those predicted."""
+    if labels.ndim == probs.ndim:
+        return labels, labels - probs
+    own = label_mask(labels, probs.shape[-1])
+    missing = jnp.sum(jnp.where(own, 0, probs), axis=-1, keepdims=True)  # 1 - p, of which little may be left
+    return own.astype(probs.dtype), jnp.where(own, missing, -probs)
+
+
+def _divergences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+    """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
+    if alpha == 2:
+        return jnp.square(errors) / 2
+    if alpha == 1.5:
+        root, expected = jnp.sqrt(targets), jnp.sqrt(projection.probs)
+        total = root + expected
+        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root + expected) * (2 / 3)
+    powers = 1 if alpha == 1 else projection.powers
+    own = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
+    return jnp.maximum(own - powers * errors, 0) / alpha
+
+
+def _differences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
+    near = jnp.abs(errors) < projection.probs / 2
+    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
+    present = targets > 0
+    safe = jnp.where(present, targets, 1)
+    if alpha == 1:
+        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
+    ratio = alpha - 1
+    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
+    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
