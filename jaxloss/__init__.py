@@ -51,6 +51,13 @@ from ._focal import poly_cross_entropy as poly_cross_entropy
 from ._focal import sigmoid_focal_loss as sigmoid_focal_loss
 from ._focal import softmax_focal_loss as softmax_focal_loss
 
+# Forecast.
+from ._forecast import crps_ensemble as crps_ensemble
+from ._forecast import crps_gaussian as crps_gaussian
+from ._forecast import expectile_loss as expectile_loss
+from ._forecast import quantile_huber_loss as quantile_huber_loss
+from ._forecast import quantile_loss as quantile_loss
+
 # Hinge.
 from ._hinge import hinge_loss as hinge_loss
 from ._hinge import multi_margin_loss as multi_margin_loss
@@ -83,9 +90,16 @@ from ._metric import nt_xent_loss as nt_xent_loss
 from ._ranking import ranking_softmax_loss as ranking_softmax_loss
 
 # Regression.
+from ._regression import charbonnier_loss as charbonnier_loss
+from ._regression import cosine_distance as cosine_distance
+from ._regression import cosine_similarity as cosine_similarity
+from ._regression import general_robust_loss as general_robust_loss
 from ._regression import huber_loss as huber_loss
 from ._regression import l1_loss as l1_loss
+from ._regression import log_cosh_loss as log_cosh_loss
+from ._regression import mape_loss as mape_loss
 from ._regression import mse_loss as mse_loss
+from ._regression import msle_loss as msle_loss
 from ._regression import smooth_l1_loss as smooth_l1_loss
 
 # Segmentation.

@@ -1,13 +1,31 @@
 """Losses between real numbers."""
 
+import functools
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import NON_NEGATIVE, POSITIVE, Mask, Reduction, Scalar, Weights, elementwise_inputs, loss_function, reduce
-from ._vectors import absolute
+from ._core import (
+    NON_NEGATIVE,
+    POSITIVE,
+    Domain,
+    Mask,
+    Reduction,
+    Scalar,
+    Weights,
+    array_function,
+    elementwise_inputs,
+    loss_function,
+    poison,
+    reduce,
+    rowwise_inputs,
+)
+from ._vectors import absolute, cosine, hypotenuse, one_minus_cosine, ratio, smooth_absolute
+
+_ABOVE_MINUS_ONE = Domain("greater than -1", lambda x: x > -1)
 
 
 @loss_function()
@@ -162,8 +180,294 @@ def smooth_l1_loss(
         Girshick, Fast R-CNN, 2015.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = _smooth_l1(predictions - targets, beta)
+    values = smooth_absolute(predictions - targets, beta)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function()
+def log_cosh_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Logarithm of the hyperbolic cosine of the error.
+
+        log cosh(x - y)
+
+    Half the squared error where that is small, the absolute error less log 2 where it is large: `huber_loss` without a
+    join, with derivatives of every order.
+
+    Args:
+        predictions: Any shape.
+        targets: The shape of `predictions`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.log_cosh_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array(1.1547, dtype=float32)
+
+    References:
+        Chen et al., Log hyperbolic cosine loss improves variational auto-encoder, 2019.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = _log_cosh(predictions - targets)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"eps": NON_NEGATIVE})
+def charbonnier_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-3,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Absolute error, rounded off around 0 by a hyperbola.
+
+        √((x - y)² + eps²)
+
+    The loss of image restoration: sharper than `mse_loss`, smooth as `l1_loss` is not. At its least it is `eps`, not 0.
+    With `eps = 0` it is `l1_loss`, with subgradient 0 at 0.
+
+    Args:
+        predictions: Any shape.
+        targets: The shape of `predictions`.
+        eps: Error below which the loss is round, in the units of `targets`; not negative.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.charbonnier_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]), eps=4.0)
+        Array(4.5, dtype=float32)
+
+    References:
+        Charbonnier et al., Two deterministic half-quadratic regularization algorithms for computed imaging, 1994.
+        Lai et al., Deep Laplacian pyramid networks for fast and accurate super-resolution, 2017.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = hypotenuse(predictions - targets, eps)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"scale": POSITIVE})
+def general_robust_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    alpha: Scalar = 1.0,
+    scale: Scalar = 1.0,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """A family of robust losses, from the squared error to those that ignore what is far off.
+
+        |α - 2|/α ((e² / |α - 2| + 1)^(α/2) - 1),  e = (x - y) / scale
+        e² / 2             where α is 2
+        log(1 + e² / 2)    where α is 0 (Cauchy)
+        1 - exp(-e² / 2)   where α is -inf (Welsch)
+
+    `alpha` says how little outliers count, and may be learnt; 1 is `charbonnier_loss` in units of `scale`, less its
+    least value, and -2 is Geman and McClure's. All members are the same parabola around 0. The derivative with respect
+    to `alpha` is infinite at 2, where 0 is taken for it.
+
+    Args:
+        predictions: Any shape.
+        targets: The shape of `predictions`.
+        alpha: Shape of the loss: the power of large errors if positive, else how fast the loss levels off; -inf is
+            allowed, inf is not.
+        scale: Error below which the loss is about quadratic, in the units of `targets`; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.general_robust_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]), alpha=-2.0)
+        Array(0.6923, dtype=float32)
+
+    References:
+        Barron, A general and adaptive robust loss function, 2019.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = _general_robust(ratio(predictions - targets, scale), jnp.asarray(alpha, predictions.dtype))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"eps": POSITIVE})
+def mape_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-7,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Absolute error in percent of the target.
+
+        100 |x - y| / max(|y|, eps)
+
+    For forecasts of positive quantities of very different sizes; it favours forecasts that are too low. The
+    subgradient at x = y is 0. The gradient with respect to the targets counts that they are the measure, too.
+
+    Args:
+        predictions: Any shape.
+        targets: The shape of `predictions`.
+        eps: Least size of a target, in its units; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.mape_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array(30., dtype=float32)
+
+    References:
+        Makridakis, Accuracy measures: theoretical and practical concerns, 1993.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = 100 * ratio(absolute(predictions - targets), jnp.maximum(absolute(targets), eps))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE})
+def msle_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Squared error of logarithms.
+
+        (log(1 + x) - log(1 + y))²
+
+    For counts and other quantities that grow by factors: relative errors cost alike at every size. Keras takes
+    numbers below 1e-7 for 1e-7, where they have no gradient; here any number greater than -1 is taken as it is, and
+    one that is not makes the loss NaN.
+
+    Args:
+        predictions: Numbers greater than -1, any shape.
+        targets: Numbers greater than -1, of the shape of `predictions`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.msle_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array(0.2402, dtype=float32)
+
+    References:
+        Tofallis, A better measure of relative prediction accuracy for model selection and model estimation, 2015.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = jnp.square(_log1p_difference(predictions, targets))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("axis",), domains={"eps": NON_NEGATIVE})
+def cosine_distance(
+    predictions: Float[ArrayLike, "*batch features"],
+    targets: Real[ArrayLike, "*batch features"],
+    *,
+    eps: Scalar = 0.0,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """One minus the cosine of the angle between vectors.
+
+        1 - x·y / (max(‖x‖, eps) max(‖y‖, eps))
+
+    For vectors whose length means nothing, such as embeddings; in [0, 2]. It tells vectors apart whose cosine
+    rounds to 1. A zero vector is at distance 1 from all. With `eps = 0` its gradient is 0; else vectors shorter
+    than `eps` are divided by `eps` and differentiated so. optax's `epsilon` bounds the squared length.
+
+    Args:
+        predictions: Vectors, shape (..., features).
+        targets: Vectors, of the shape of `predictions`.
+        eps: Least length by which a vector is divided; not negative.
+        axis: The feature axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per pair.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions` without `axis`; float32, or float64 if an input
+        is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.cosine_distance(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
+        Array(0.5, dtype=float32)
+
+    References:
+        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
+    """
+    predictions, targets = rowwise_inputs(where, axis, predictions=predictions, targets=targets)
+    values = one_minus_cosine(predictions, targets, eps)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@array_function(static=("axis",), domains={"eps": NON_NEGATIVE})
+def cosine_similarity(
+    predictions: Float[ArrayLike, "*batch features"],
+    targets: Real[ArrayLike, "*batch features"],
+    *,
+    eps: Scalar = 0.0,
+    axis: int = -1,
+) -> Float[Array, "*batch"]:
+    """Cosine of the angle between vectors.
+
+        x·y / (max(‖x‖, eps) max(‖y‖, eps))
+
+    Not a loss: one minus it is `cosine_distance`. A zero vector has cosine 0 with all; with `eps = 0` its gradient is
+    0, else that of the division by `eps`. optax's `epsilon` bounds the squared length.
+
+    Args:
+        predictions: Vectors, shape (..., features).
+        targets: Vectors, of the shape of `predictions`.
+        eps: Least length by which a vector is divided; not negative.
+        axis: The feature axis.
+
+    Returns:
+        The shape of `predictions` without `axis`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.cosine_similarity(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
+        Array([0., 1.], dtype=float32)
+
+    References:
+        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
+    """
+    predictions, targets = rowwise_inputs(None, axis, predictions=predictions, targets=targets)
+    return cosine(predictions, targets, eps)
 
 
 def _huber(errors: Array, delta: Scalar) -> Array:
@@ -172,11 +476,65 @@ def _huber(errors: Array, delta: Scalar) -> Array:
     return clipped * (errors - clipped / 2)
 
 
-def _smooth_l1(errors: Array, beta: Scalar) -> Array:
-    # A beta whose square leaves the dtype is as good as 0, and dividing by it would have no derivative.
-    sharp = jnp.less(beta, math.sqrt(jnp.finfo(errors.dtype).tiny))
-    divisor = jnp.where(sharp, 1, beta)
+def _log_cosh(errors: Array) -> Array:
     distances = absolute(errors)
-    near = (errors == 0) | (~sharp & (distances < beta))
-    small = jnp.where(near, errors, 0)
-    return jnp.where(near, small * (small / divisor) / 2, distances - beta / 2)
+    near = distances < 1
+    squares = jnp.square(jnp.where(near, errors, 0))
+    cosh_minus_1 = squares * _series(squares, [1 / math.factorial(n) for n in range(2, 20, 2)])
+    far = jnp.where(near, 1, distances)
+    return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
+
+
+def _log1p_difference(x: Array, y: Array) -> Array:
+    """The absolute difference of log(1 + x) and log(1 + y)."""
+    low, high = jnp.where(x < y, x, y), jnp.where(x < y, y, x)
+    low = poison(low > -1) * low
+    # Of one sign, the numbers are put into one logarithm; of two signs their logarithms do not cancel.
+    apart = (low < 0) & (high > 0)
+    base = jnp.where(apart, high, low)
+    return jnp.log1p(ratio(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
+
+
+def _general_robust(errors: Array, alpha: Array) -> Array:
+    """The loss of errors in units of the scale; with b = |α - 2| and h = √(1 + e²/b) it is b (h^α - 1) / α.
+
+    For α < 1 that is taken as g (exp(s g) - 1) / (s g), where g = b log h tends to e²/2 as b grows, and s = α / b; for
+    others as (e² h^(α - 2) + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
+    """
+    parabola = alpha == 2
+    alpha = jnp.where(parabola, 1, alpha)
+    b = absolute(2 - alpha)
+    capped = jnp.minimum(b, 1e4)  # beyond, exp(-g) is 0 wherever h is used, and infinity would make h NaN
+    root = jnp.sqrt(capped)
+    h = hypotenuse(errors, root) / root
+
+    near = jnp.abs(errors) < jnp.sqrt(b)
+    limit = math.sqrt(jnp.finfo(errors.dtype).max) / 2  # only an infinite b is beyond it, and the loss then 1
+    squares = jnp.square(jnp.clip(jnp.where(near, errors, 0), -limit, limit))
+    q = squares / b
+    # log(1 + q) is 2 artanh(q / (2 + q)), whose series has a derivative in α that does not cancel.
+    artanh = _series(jnp.square(q / (2 + q)), [1 / n for n in range(1, 35, 2)])
+    g = jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
+
+    saturating, bounded = alpha < 1, alpha == -jnp.inf
+    s = jnp.where(bounded, -1, jnp.where(bounded, 0, alpha) / b)
+    low = g * _expm1_over(jnp.where(saturating, s, 0) * g)
+
+    alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
+    high = (errors * (errors * h ** (alpha - 2)) + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
+    return jnp.where(parabola, jnp.square(errors) / 2, jnp.where(saturating, low, high))
+
+
+def _expm1_over(x: Array) -> Array:
+    """(exp(x) - 1) / x, and its limit 1 at 0."""
+    near = jnp.abs(x) < 0.5
+    series = _series(jnp.where(near, x, 0), [1 / math.factorial(n) for n in range(1, 15)])
+    far = jnp.where(near, 1, x)
+    return jnp.where(near, series, jnp.expm1(far) / far)
+
+
+def _series(x: Array, coefficients: Sequence[float]) -> Array:
+    """Σₖ aₖ xᵏ."""
+    return functools.reduce(
+        lambda total, coefficient: coefficient + x * total, reversed(coefficients), jnp.zeros_like(x)
+    )
