@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
@@ -346,7 +347,10 @@ def mape_loss(
         Makridakis, Accuracy measures: theoretical and practical concerns, 1993.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = 100 * ratio(absolute(predictions - targets), jnp.maximum(absolute(targets), eps))
+    small = jnp.abs(targets) < eps
+    errors = ratio(jnp.where(small, predictions - targets, 0), eps)
+    errors = jnp.where(small, errors, _relative(predictions, jnp.where(small, 1, targets)))
+    values = 100 * absolute(errors)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -485,6 +489,18 @@ def _log_cosh(errors: Array) -> Array:
     return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
 
 
+# Autodiff of a difference of errors that are nearly all target would cancel.
+@jax.custom_jvp
+def _relative(predictions: Array, targets: Array) -> Array:
+    return (predictions - targets) / targets
+
+
+@_relative.defjvp
+def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    predictions, targets = primals
+    return _relative(*primals), (tangents[0] - ratio(predictions, targets) * tangents[1]) / targets
+
+
 def _log1p_difference(x: Array, y: Array) -> Array:
     """The absolute difference of log(1 + x) and log(1 + y)."""
     low, high = jnp.where(x < y, x, y), jnp.where(x < y, y, x)
@@ -518,19 +534,21 @@ def _general_robust(errors: Array, alpha: Array) -> Array:
 
     saturating, bounded = alpha < 1, alpha == -jnp.inf
     s = jnp.where(bounded, -1, jnp.where(bounded, 0, alpha) / b)
-    low = g * _expm1_over(jnp.where(saturating, s, 0) * g)
+    low = _exponential_growth(g, jnp.where(saturating, s, 0))
 
     alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
-    high = (errors * (errors * h ** (alpha - 2)) + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
+    high = (jnp.square(ratio(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
     return jnp.where(parabola, jnp.square(errors) / 2, jnp.where(saturating, low, high))
 
 
-def _expm1_over(x: Array) -> Array:
-    """(exp(x) - 1) / x, and its limit 1 at 0."""
-    near = jnp.abs(x) < 0.5
-    series = _series(jnp.where(near, x, 0), [1 / math.factorial(n) for n in range(1, 15)])
-    far = jnp.where(near, 1, x)
-    return jnp.where(near, series, jnp.expm1(far) / far)
+def _exponential_growth(x: Array, rate: Array) -> Array:
+    """(exp(rate · x) - 1) / rate, and its limit x at rate 0."""
+    exponents = rate * x
+    near = jnp.abs(exponents) < 0.5
+    series = _series(jnp.where(near, exponents, 0), [1 / math.factorial(n) for n in range(1, 15)])
+    # Not expm1: its derivative is the sum of it and 1, which is 0 where it is about -1.
+    far = jnp.exp(jnp.where(near, 0, exponents)) - 1
+    return jnp.where(near, x * series, far / jnp.where(near, 1, rate))
 
 
 def _series(x: Array, coefficients: Sequence[float]) -> Array:
