@@ -305,8 +305,9 @@ def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:
     low, high = members[..., :-1], members[..., 1:]
     below = jax.lax.broadcasted_iota(members.dtype, low.shape, low.ndim - 1) + 1
     above = number - below
-    pairs = number * (number - 1) if fair else number**2
+    apart = int(fair)
+    pairs = number * (number - apart)
     middle = jnp.clip(targets, low, high)
-    inside = (below * (below - fair) * (middle - low) + above * (above - fair) * (high - middle)) / max(pairs, 1)
+    inside = (below * (below - apart) * (middle - low) + above * (above - apart) * (high - middle)) / max(pairs, 1)
     outside = jnp.maximum(members[..., :1] - targets, 0) + jnp.maximum(targets - members[..., -1:], 0)
     return outside[..., 0] + jnp.sum(inside, axis=-1)

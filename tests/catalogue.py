@@ -67,6 +67,9 @@ PROB = Input(lambda rng, batch: rng.uniform(0.1, 0.9, batch), np.array([0.0, 1.0
 BIT = Input(lambda rng, batch: rng.integers(0, 2, batch).astype(float), np.array([0.0, 1.0]), invalid=-0.5)
 SIGN = Input(lambda rng, batch: rng.choice([-1.0, 1.0], batch), np.array([-1.0, 1.0]), invalid=0.5, discrete=True)
 COUNT = Input(lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1.0, 2.0, 1e4]), invalid=-3.0)
+ABOVE_MINUS_ONE = Input(
+    lambda rng, batch: rng.uniform(-0.9, 3.0, batch), np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]), invalid=-3.0
+)
 RATE = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e30]))
 LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), invalid=77)
 
@@ -86,6 +89,8 @@ BITS = Input(
 )
 LABEL_LISTS = Input(_label_lists, _rows([-1], [3, -1], [0, 1, 2, 3, 4], [1, 1, 0, -1]).astype(int), invalid=77)
 VECTOR = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e-25], [1e25, -1e25], [1e25, 1e-25], [0.0, 1.0, 0.0], [1e-40]))
+
+SAMPLES = Input(_normal(3), _rows([0.0], [1.0], [1e25, -1e25, 1e-25])[:, :3])
 
 FEATURES = VECTOR
 HEAD = Input(lambda rng, batch: rng.normal(size=(CLASSES, 4)), batched=False)
@@ -131,6 +136,7 @@ LINEAR = (HIDDEN, KERNEL, LABEL)
 CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
 
 CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+LEVELS = np.array([0.05, 0.3, 0.5, 0.8, 1.0])
 BIAS = np.array([0.5, -1.0, 0.0, 2.0])
 LOG_PRIOR = np.log([0.5, 0.2, 0.1, 0.15, 0.05])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
@@ -232,6 +238,21 @@ CATALOGUE = [
     call(jaxloss.smooth_l1_loss, REAL, REAL),
     call(jaxloss.smooth_l1_loss, REAL, REAL, beta=0.3),
     call(jaxloss.smooth_l1_loss, REAL, REAL, beta=0.0, exempt=("option_derivatives",)),  # at its least value
+    call(jaxloss.log_cosh_loss, REAL, REAL),
+    call(jaxloss.charbonnier_loss, REAL, REAL),
+    call(jaxloss.charbonnier_loss, REAL, REAL, eps=0.5),
+    call(jaxloss.charbonnier_loss, REAL, REAL, eps=0.0, exempt=("option_derivatives",)),  # at its least value
+    call(jaxloss.general_robust_loss, REAL, REAL),
+    call(jaxloss.general_robust_loss, REAL, REAL, alpha=0.0, scale=0.5),
+    call(jaxloss.general_robust_loss, REAL, REAL, alpha=-np.inf),
+    call(jaxloss.general_robust_loss, REAL, REAL, alpha=-1.5, scale=2.0),
+    # There the slope in alpha is infinite, and taken as 0.
+    call(jaxloss.general_robust_loss, REAL, REAL, alpha=2.0, scale=0.5, exempt=("option_derivatives",)),
+    call(jaxloss.mape_loss, REAL, REAL),
+    call(jaxloss.mape_loss, REAL, REAL, eps=0.8),
+    call(jaxloss.msle_loss, ABOVE_MINUS_ONE, ABOVE_MINUS_ONE),
+    call(jaxloss.cosine_distance, VECTOR, VECTOR),
+    call(jaxloss.cosine_distance, VECTOR, VECTOR, eps=2.0),
     # Likelihood.
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE),
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1e-3),
@@ -239,6 +260,19 @@ CATALOGUE = [
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives_are_those_of_the_value",)),
     call(jaxloss.poisson_nll_loss, LOG_RATE, COUNT),
     call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
+    # Forecast.
+    call(jaxloss.quantile_loss, REAL, REAL, quantiles=0.3),
+    call(jaxloss.quantile_loss, VECTOR, REAL, quantiles=LEVELS),
+    call(jaxloss.expectile_loss, REAL, REAL),
+    call(jaxloss.expectile_loss, REAL, REAL, expectile=0.8),
+    call(jaxloss.quantile_huber_loss, VECTOR, SAMPLES),
+    call(jaxloss.quantile_huber_loss, VECTOR, SAMPLES, delta=0.5, quantiles=LEVELS),
+    call(jaxloss.quantile_huber_loss, VECTOR, SAMPLES, delta=0.0, exempt=("option_derivatives",)),  # at its least value
+    call(jaxloss.crps_gaussian, REAL, REAL, RATE),
+    call(jaxloss.crps_gaussian, REAL, REAL, RATE, eps=1.5),
+    # It sorts the members.
+    call(jaxloss.crps_ensemble, VECTOR, REAL, exempt=("class_sharding",)),
+    call(jaxloss.crps_ensemble, VECTOR, REAL, fair=True, exempt=("class_sharding",)),
     # Classification.
     call(jaxloss.cross_entropy, LOGITS, LABEL),
     call(jaxloss.cross_entropy, WEIGHTED_LOGITS, LABEL, **EVERY_OPTION),

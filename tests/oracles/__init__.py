@@ -4,6 +4,7 @@ from . import (
     classification,
     divergence,
     focal,
+    forecast,
     hinge,
     likelihood,
     linear,
@@ -19,6 +20,7 @@ from .anchor import Anchor as Anchor
 ANCHORS: dict[str, list[Anchor]] = {
     "regression": regression.ANCHORS,
     "likelihood": likelihood.ANCHORS,
+    "forecast": forecast.ANCHORS,
     "classification": classification.ANCHORS,
     "focal": focal.ANCHORS,
     "linear": linear.ANCHORS,

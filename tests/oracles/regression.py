@@ -1,8 +1,58 @@
-"""The regression losses as torch has them."""
+"""The regression losses as torch, optax and Keras have them, and by their definition where none has."""
 
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import optax
 import torch
+from torch import Tensor
 
-from .anchor import Anchor, Arguments, Draw
+from .anchor import FEATURES, Anchor, Arguments, Draw, from_jax
+
+REDUCTIONS = frozenset({"mean", "sum"})
+"""Those that are taken of an oracle's values, if it has none."""
+
+
+def log_cosh_loss(predictions: Tensor, targets: Tensor, *, reduction: str) -> Tensor:
+    return from_jax(optax.losses.log_cosh)(predictions, targets)
+
+
+def mape_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-7, reduction: str) -> Tensor:
+    keras.config.set_epsilon(eps)
+    values: Tensor = keras.losses.mean_absolute_percentage_error(targets[..., None], predictions[..., None])
+    keras.config.set_epsilon(1e-7)
+    return values
+
+
+def msle_loss(predictions: Tensor, targets: Tensor, *, reduction: str) -> Tensor:
+    values: Tensor = keras.losses.mean_squared_logarithmic_error(targets[..., None], predictions[..., None])
+    return values
+
+
+def charbonnier_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-3, reduction: str) -> Tensor:
+    return ((predictions - targets) ** 2 + eps**2).sqrt()
+
+
+def general_robust_loss(
+    predictions: Tensor, targets: Tensor, *, alpha: Any = 1.0, scale: Any = 1.0, reduction: str
+) -> Tensor:
+    squares = ((predictions - targets) / scale) ** 2
+    if alpha == 2:
+        return squares / 2
+    if alpha == 0:
+        return torch.log(squares / 2 + 1)
+    if alpha == -math.inf:
+        return 1 - torch.exp(-squares / 2)
+    b = abs(alpha - 2)
+    return b / alpha * ((squares / b + 1) ** (alpha / 2) - 1)
+
+
+def cosine_distance(
+    predictions: Tensor, targets: Tensor, *, eps: float = 0.0, axis: int = -1, reduction: str
+) -> Tensor:
+    return 1 - torch.nn.functional.cosine_similarity(predictions, targets, dim=axis, eps=eps)
 
 
 def regression(d: Draw) -> Arguments:
@@ -14,4 +64,42 @@ ANCHORS = [
     Anchor("mse_loss", torch.nn.functional.mse_loss, regression),
     Anchor("huber_loss", torch.nn.functional.huber_loss, regression, [{}, {"delta": 0.3}, {"delta": 2.5}]),
     Anchor("smooth_l1_loss", torch.nn.functional.smooth_l1_loss, regression, [{}, {"beta": 0.3}, {"beta": 0.0}]),
+    Anchor("log_cosh_loss", log_cosh_loss, regression, composed=REDUCTIONS),
+    Anchor(
+        "charbonnier_loss",
+        charbonnier_loss,
+        regression,
+        [{}, {"eps": np.array(0.5)}, {"eps": 0.0}],
+        composed=REDUCTIONS,
+    ),
+    Anchor(
+        "general_robust_loss",
+        general_robust_loss,
+        regression,
+        [
+            {},
+            {"alpha": 2.0, "scale": np.array(0.3)},
+            {"alpha": 0.0},
+            {"alpha": -math.inf},
+            {"alpha": np.array(-1.5)},
+            {"alpha": np.array(0.3), "scale": np.array(2.5)},
+            {"alpha": np.array(1.7), "scale": np.array(0.1)},
+            {"alpha": np.array(3.2)},
+        ],
+        composed=REDUCTIONS,
+    ),
+    Anchor("mape_loss", mape_loss, regression, [{}, {"eps": 0.5}], composed=REDUCTIONS),
+    Anchor(
+        "msle_loss",
+        msle_loss,
+        lambda d: {"predictions": d.uniform(0.1, 9), "targets": d.uniform(0.1, 9)},
+        composed=REDUCTIONS,
+    ),
+    Anchor(
+        "cosine_distance",
+        cosine_distance,
+        lambda d: {"predictions": d.rows(FEATURES), "targets": d.rows(FEATURES)},
+        [{}, {"axis": 0}, {"eps": 3.5}, {"axis": 1, "eps": 0.1}],
+        composed=REDUCTIONS,
+    ),
 ]
