@@ -19,16 +19,23 @@ def log_cosh_loss(predictions: Tensor, targets: Tensor, *, reduction: str) -> Te
     return from_jax(optax.losses.log_cosh)(predictions, targets)
 
 
-def mape_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-7, reduction: str) -> Tensor:
-    keras.config.set_epsilon(eps)
-    values: Tensor = keras.losses.mean_absolute_percentage_error(targets[..., None], predictions[..., None])
-    keras.config.set_epsilon(1e-7)
+def as_in_keras(values: Tensor, theirs: Tensor) -> Tensor:
+    """Values by their definition, once they agree with those of Keras, which takes its means in single precision."""
+    torch.testing.assert_close(values.float(), theirs.float(), rtol=1e-6, atol=1e-6)
     return values
+
+
+def mape_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-7, reduction: str) -> Tensor:
+    values = 100 * (predictions - targets).abs() / targets.abs().clamp(min=eps)
+    keras.config.set_epsilon(eps)
+    theirs = keras.losses.mean_absolute_percentage_error(targets[..., None], predictions[..., None])
+    keras.config.set_epsilon(1e-7)
+    return as_in_keras(values, theirs)
 
 
 def msle_loss(predictions: Tensor, targets: Tensor, *, reduction: str) -> Tensor:
-    values: Tensor = keras.losses.mean_squared_logarithmic_error(targets[..., None], predictions[..., None])
-    return values
+    values = (torch.log(1 + predictions) - torch.log(1 + targets)) ** 2
+    return as_in_keras(values, keras.losses.mean_squared_logarithmic_error(targets[..., None], predictions[..., None]))
 
 
 def charbonnier_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-3, reduction: str) -> Tensor:
@@ -52,7 +59,11 @@ def general_robust_loss(
 def cosine_distance(
     predictions: Tensor, targets: Tensor, *, eps: float = 0.0, axis: int = -1, reduction: str
 ) -> Tensor:
-    return 1 - torch.nn.functional.cosine_similarity(predictions, targets, dim=axis, eps=eps)
+    if eps == 0:
+        return 1 - torch.nn.functional.cosine_similarity(predictions, targets, dim=axis, eps=0)
+    # Torch's gradient is not that of its value for vectors shorter than eps.
+    x, y = (x / x.norm(dim=axis, keepdim=True).clamp(min=eps) for x in (predictions, targets))
+    return 1 - (x * y).sum(axis)
 
 
 def regression(d: Draw) -> Arguments:
