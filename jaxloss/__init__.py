@@ -35,6 +35,9 @@ from ._core import rowwise_inputs as rowwise_inputs
 from ._core import shielded as shielded
 
 # Divergence.
+from ._divergence import gaussian_kl as gaussian_kl
+from ._divergence import generalized_kl_div as generalized_kl_div
+from ._divergence import js_div as js_div
 from ._divergence import kl_div as kl_div
 
 # Fenchel-Young.
@@ -69,8 +72,13 @@ from ._hinge import soft_margin_loss as soft_margin_loss
 from ._hinge import squared_hinge_loss as squared_hinge_loss
 
 # Likelihood.
+from ._likelihood import gaussian_mixture_nll_loss as gaussian_mixture_nll_loss
 from ._likelihood import gaussian_nll_loss as gaussian_nll_loss
+from ._likelihood import laplace_nll_loss as laplace_nll_loss
+from ._likelihood import negative_binomial_nll_loss as negative_binomial_nll_loss
 from ._likelihood import poisson_nll_loss as poisson_nll_loss
+from ._likelihood import student_t_nll_loss as student_t_nll_loss
+from ._likelihood import tweedie_loss as tweedie_loss
 
 # Linear: losses that hold the last layer.
 from ._linear import linear_cross_entropy as linear_cross_entropy
@@ -109,5 +117,10 @@ from ._segmentation import tversky_loss as tversky_loss
 
 # Sequence.
 from ._sequence import ctc_loss as ctc_loss
+
+# Targets: labels made into distributions.
+from ._targets import hl_gauss_targets as hl_gauss_targets
+from ._targets import smooth_labels as smooth_labels
+from ._targets import two_hot as two_hot
 
 __version__ = "0.1.0"

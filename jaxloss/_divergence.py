@@ -4,7 +4,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import PROBABILITY, Mask, Reduction, Weights, check_values, loss_function, reduce, rowwise_inputs
+from ._core import (
+    NON_NEGATIVE,
+    PROBABILITY,
+    Mask,
+    Reduction,
+    Scalar,
+    Weights,
+    check_values,
+    loss_function,
+    reduce,
+    rowwise_inputs,
+    stretching,
+)
+from ._softmax import finite
+from ._special import entropy_gap, exp_excess, log_ratio
 
 
 @loss_function(static=("log_target", "axis"))
@@ -51,6 +65,160 @@ def kl_div(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
+@loss_function(static=("axis",), domains={"targets": NON_NEGATIVE})
+def generalized_kl_div(
+    log_predictions: Float[ArrayLike, "*batch classes"],
+    targets: Real[ArrayLike, "*batch classes"],
+    *,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Kullback-Leibler divergence of amounts that need not sum to 1.
+
+        Σₖ tₖ (log tₖ - xₖ) - tₖ + exp xₖ
+
+    For spectra, counts and other masses: never negative, and 0 only where the amounts agree. For probabilities it is
+    `kl_div`, and keeps its digits where the two are close. Terms with a target of 0 are exp xₖ, and the gradient of
+    such a target is 0. optax calls it `generalized_kl_divergence`.
+
+    Args:
+        log_predictions: Logs of predicted amounts, shape (..., classes).
+        targets: Amounts, not negative, of the shape of `log_predictions`.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`; float32, or float64 if an
+        input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.generalized_kl_div(jnp.log(jnp.array([[1.0, 1.0]])), jnp.array([[2.0, 0.0]]))
+        Array(1.3863, dtype=float32)
+
+    References:
+        Bregman, The relaxation method of finding the common point of convex sets, 1967.
+        Lee and Seung, Algorithms for non-negative matrix factorization, 2001.
+    """
+    log_predictions, targets = rowwise_inputs(where, axis, log_predictions=log_predictions, targets=targets)
+    values = jnp.sum(_generalized_kl_terms(log_predictions, targets), axis=-1)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("log_target", "axis"), domains={"beta": PROBABILITY})
+def js_div(
+    log_predictions: Float[ArrayLike, "*batch classes"],
+    targets: Real[ArrayLike, "*batch classes"],
+    *,
+    beta: Scalar = 0.5,
+    log_target: bool = False,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Jensen-Shannon divergence of predicted from target distributions, of any mixture of the two.
+
+        beta KL(t ‖ m) + (1 - beta) KL(p ‖ m),  m = beta t + (1 - beta) p,  p = exp x
+        KL(t ‖ p)                               at beta = 0
+        KL(p ‖ t)                               at beta = 1
+
+    For distillation: bounded, and with 1/2 symmetrical. As in TRL and Liger it jumps at both ends, where the formula
+    would be 0: `beta = 0` is `kl_div`, and 1 is its reverse, which seeks modes; near an end it is close to beta, or
+    1 - beta, times that. Terms with a target of 0 have no gradient for it.
+
+    Args:
+        log_predictions: Log-probabilities, shape (..., classes).
+        targets: Probabilities, or their logs if `log_target`; the shape of `log_predictions`.
+        beta: Share of the targets in the mixture, in [0, 1].
+        log_target: Whether `targets` are logs.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per distribution.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`; float32, or float64 if an
+        input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.js_div(jnp.log(jnp.array([[0.0, 1.0]])), jnp.array([[1.0, 0.0]]))
+        Array(0.6931, dtype=float32)
+
+    References:
+        Lin, Divergence measures based on the Shannon entropy, 1991.
+        Agarwal et al., On-policy distillation of language models: learning from self-generated mistakes, 2024.
+    """
+    log_predictions, targets = rowwise_inputs(where, axis, log_predictions=log_predictions, targets=targets)
+    values = jnp.sum(_js_terms(log_predictions, targets, beta, log_target=log_target), axis=-1)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("axis",))
+def gaussian_kl(
+    means: Float[ArrayLike, "*batch latents"],
+    log_variances: Float[ArrayLike, "*batch latents"],
+    *,
+    prior_means: Real[ArrayLike, "..."] | None = None,
+    prior_log_variances: Real[ArrayLike, "..."] | None = None,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Kullback-Leibler divergence of normal distributions with independent coordinates from a prior.
+
+        Σₖ (exp(uₖ) - 1 - uₖ + (mₖ - m⁰ₖ)² exp(-l⁰ₖ)) / 2,  u = l - l⁰,  l = log-variance
+
+    The term of a variational autoencoder that holds its codes near the prior, which is the standard normal
+    distribution unless it is given. It keeps its digits where the two are close.
+
+    Args:
+        means: Means of the coordinates, shape (..., latents).
+        log_variances: Logs of their variances, not of standard deviations, of the shape of `means`.
+        prior_means: Means of the prior, or None for 0: a scalar, or the rank of `means` with axes of its sizes or 1.
+        prior_log_variances: Logs of the prior's variances, or None for 0; shaped likewise.
+        axis: The axis of the latent coordinates.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `means` without `axis`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]))
+        Array(0.8591, dtype=float32)
+        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]), prior_means=jnp.array([[1.0, 0.0]]))
+        Array(0.3591, dtype=float32)
+
+    References:
+        Kullback and Leibler, On information and sufficiency, 1951.
+        Kingma and Welling, Auto-encoding variational Bayes, 2014.
+    """
+    means, log_variances, prior_means, prior_log_variances = rowwise_inputs(
+        where,
+        axis,
+        means=means,
+        log_variances=log_variances,
+        prior_means=_spread("prior_means", prior_means, means),
+        prior_log_variances=_spread("prior_log_variances", prior_log_variances, means),
+    )
+    # A half of the exponent before the square, so that it overflows last; and bounded, so that it times 0 is 0.
+    bound = jnp.log(jnp.finfo(means.dtype).max)
+    errors = (means - prior_means) * jnp.exp(jnp.minimum(-prior_log_variances / 2, bound))
+    values = jnp.sum(exp_excess(log_variances - prior_log_variances) + jnp.square(errors), axis=-1) / 2
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _spread(name: str, option: ArrayLike | None, like: ArrayLike) -> Array:
+    shape = jnp.shape(like)
+    return jnp.zeros_like(like) if option is None else jnp.broadcast_to(stretching(name, option, shape), shape)
+
+
 def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
     absent = targets == (-jnp.inf if log_target else 0)
     ruled_out = log_predictions == -jnp.inf
@@ -60,3 +228,45 @@ def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Ar
     probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
     check_values(PROBABILITY.contains(probs), targets, f"targets must be {'logs of ' * log_target}probabilities")
     return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+
+
+def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
+    absent = targets == 0
+    log_predictions, ruled_out = finite(log_predictions)
+    amounts = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
+    present = jnp.where(absent, 1, targets)
+    terms = entropy_gap(present, amounts - present, log_predictions - jnp.log(present))
+    return jnp.where(absent, amounts, terms) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+
+
+def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
+    log_predictions, ruled_out = finite(log_predictions)
+    probs = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
+    absent = targets == (-jnp.inf if log_target else 0)
+    present = jnp.where(absent, 0 if log_target else 1, targets)
+    log_targets = present if log_target else jnp.log(present)
+    targets = jnp.where(absent, 0, jnp.exp(present) if log_target else present)
+    check_values(PROBABILITY.contains(targets), targets, f"targets must be {'logs of ' * log_target}probabilities")
+    alike = ~absent & ~ruled_out & (jnp.abs(log_predictions - log_targets) < 1)
+    # Of two close logs the difference is exact.
+    logs = jnp.where(alike, log_predictions - log_targets, 0)
+    differences = jnp.where(alike, targets * jnp.expm1(logs), probs - targets) if log_target else probs - targets
+    mixtures = beta * targets + (1 - beta) * probs
+    at_0, at_1 = jnp.equal(beta, 0), jnp.equal(beta, 1)
+    forward = jnp.where(at_0, log_predictions - log_targets, _log_ratio_of_shares(mixtures, targets))
+    reverse = jnp.where(at_1, log_targets - log_predictions, _log_ratio_of_shares(mixtures, probs))
+    impossible = (at_0 & ruled_out & (targets > 0)) | (at_1 & absent & (probs > 0))
+    return (
+        jnp.where(at_0, 1, beta) * entropy_gap(targets, (1 - beta) * differences, forward)
+        + jnp.where(at_1, 1, 1 - beta) * entropy_gap(probs, -beta * differences, reverse)
+        # The linear terms sum to 0 but at the ends, where one of the divergences has a factor of 1 instead of 0.
+        + (jnp.where(at_1, 1, 0) - jnp.where(at_0, 1, 0)) * differences
+        + jnp.where(impossible, jnp.inf, 0)
+    )
+
+
+def _log_ratio_of_shares(mixtures: Array, shares: Array) -> Array:
+    """log(mixture / share), 0 where there is nothing of either."""
+    tiny = jnp.finfo(shares.dtype).tiny
+    nothing = (shares < tiny) | (mixtures < tiny)
+    return log_ratio(jnp.where(nothing, 1, mixtures), jnp.where(nothing, 1, shares))

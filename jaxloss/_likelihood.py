@@ -1,13 +1,41 @@
 """Negative log-likelihoods of real numbers and counts under a predicted distribution."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import NON_NEGATIVE, POSITIVE, Mask, Reduction, Scalar, Weights, elementwise_inputs, loss_function, reduce
+from ._core import (
+    NON_NEGATIVE,
+    POSITIVE,
+    Mask,
+    Reduction,
+    Scalar,
+    Weights,
+    elementwise_inputs,
+    loss_function,
+    reduce,
+    rowwise_inputs,
+)
+from ._softmax import Given, log_softmax, normalizer, with_impossible
+from ._special import (
+    entropy_gap,
+    expm1_over,
+    log1p_deficit,
+    log1p_over,
+    log1p_product,
+    log_ratio,
+    quotient,
+    stirling_error,
+    unit_integral,
+)
+from ._vectors import absolute
+
+_HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
 
 @loss_function(static=("full",), domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE})
@@ -114,7 +142,370 @@ def poisson_nll_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
+@loss_function(domains={"means": NON_NEGATIVE, "targets": NON_NEGATIVE, "dispersions": NON_NEGATIVE, "eps": POSITIVE})
+def negative_binomial_nll_loss(
+    means: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    dispersions: Float[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-6,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of counts under negative binomial distributions.
+
+        log(1 + αm)/α + y log((1 + αm)/m) + log Γ(y + 1) + log Γ(r) - log Γ(y + r) + y log r,  r = 1/α
+
+    For counts that vary more than a Poisson distribution allows, as sales and visits do: their variance is m + αm². At
+    a dispersion of 0 it is the Poisson distribution, and near it nothing cancels. It is the full likelihood, with
+    log(y!). For a target above 0 a mean below `eps` counts as `eps`, without a gradient.
+
+    Args:
+        means: Predicted means m, any shape; not negative.
+        targets: Counts y, of the shape of `means`.
+        dispersions: Predicted dispersions α, of the shape of `means`; not negative.
+        eps: Least mean of a target above 0; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `means`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.negative_binomial_nll_loss(jnp.array([1.0, 2.0]), jnp.array([0, 3]), jnp.array([1.0, 0.5]))
+        Array(1.3863, dtype=float32)
+
+    References:
+        Lawless, Negative binomial and mixed Poisson regression, 1987.
+        Loader, Fast and accurate computation of binomial probabilities, 2000 (how it is computed).
+        Salinas et al., DeepAR: probabilistic forecasting with autoregressive recurrent networks, 2020.
+    """
+    means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
+    few = targets < 1
+    values = jnp.where(
+        few,
+        _negative_binomial_of_few(means, jnp.where(few, targets, 0), dispersions, eps),
+        _negative_binomial_of_many(jnp.maximum(means, eps), jnp.where(few, 1, targets), dispersions),
+    )
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+def laplace_nll_loss(
+    locations: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    scales: Float[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-6,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under Laplace distributions.
+
+        log(2b) + |y - location| / b,  b = max(scale, eps)
+
+    `l1_loss` with a predicted uncertainty: less moved by wild targets than `gaussian_nll_loss`. It is the full
+    likelihood. The subgradient of |·| at 0 is 0; below `eps` the scale has no gradient.
+
+    Args:
+        locations: Predicted medians, any shape.
+        targets: The shape of `locations`.
+        scales: Predicted mean absolute deviations b, of the shape of `locations`.
+        eps: Least scale; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `locations`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.laplace_nll_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]), jnp.array([0.5, 1.0]))
+        Array(1.8466, dtype=float32)
+
+    References:
+        Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
+    """
+    locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
+    scales = jnp.maximum(scales, eps)
+    values = jnp.log(scales) + math.log(2) + absolute(quotient(targets - locations, scales))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"scales": NON_NEGATIVE, "dfs": POSITIVE, "eps": POSITIVE})
+def student_t_nll_loss(
+    locations: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    scales: Float[ArrayLike, "*shape"],
+    dfs: Float[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-6,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under Student's t distributions.
+
+        (ν + 1)/2 log(1 + z²/ν) + log Γ(ν/2) - log Γ((ν + 1)/2) + log(νπ)/2 + log s
+        z = (y - location)/s,  s = max(scale, eps)
+
+    Heavy tails, whose weight is predicted too: few degrees of freedom ν forgive outliers, ν = 1 is Cauchy's
+    distribution, and ν = inf the normal one, near which nothing cancels. It is the full likelihood. Below `eps` the
+    scale has no gradient.
+
+    Args:
+        locations: Predicted centres, any shape.
+        targets: The shape of `locations`.
+        scales: Predicted scales, of the shape of `locations`: not standard deviations, which are wider.
+        dfs: Predicted degrees of freedom ν, of the shape of `locations`; positive.
+        eps: Least scale; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `locations`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> targets, dfs = jnp.array([0.0, 1.0]), jnp.array([1.0, jnp.inf])
+        >>> jaxloss.student_t_nll_loss(jnp.zeros(2), targets, jnp.ones(2), dfs, reduction="none")
+        Array([1.1447, 1.4189], dtype=float32)
+
+    References:
+        Student, The probable error of a mean, 1908.
+        Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
+    """
+    locations, targets, scales, dfs = elementwise_inputs(
+        where, locations=locations, targets=targets, scales=scales, dfs=dfs
+    )
+    scales = jnp.maximum(scales, eps)
+    values = jnp.log(scales) + _student_t(quotient(targets - locations, scales), dfs)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(static=("axis",), domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+def gaussian_mixture_nll_loss(
+    means: Float[ArrayLike, "*batch components"],
+    targets: Real[ArrayLike, "*batch"],
+    scales: Float[ArrayLike, "*batch components"],
+    logits: Float[ArrayLike, "*batch components"],
+    *,
+    eps: Scalar = 1e-6,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under mixtures of normal distributions.
+
+        -log Σₖ softmax(logits)ₖ N(y; meanₖ, sₖ²),  s = max(scale, eps)
+
+    The loss of mixture density networks, for targets that have several likely values. It is the full likelihood. A
+    logit of -inf rules its component out; where all are, the loss is inf and its gradient 0. Below `eps` a scale has
+    no gradient.
+
+    Args:
+        means: Predicted means of the components, shape (..., components).
+        targets: The shape of `means` without `axis`.
+        scales: Predicted standard deviations, not variances, of the shape of `means`.
+        logits: Unnormalised log-probabilities of the components, of the shape of `means`.
+        eps: Least scale; positive.
+        axis: The axis of the components.
+        where, weights, reduction: As in `jaxloss.reduce`, per target.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `targets`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> means, scales, logits = jnp.array([[-1.0, 1.0]]), jnp.ones((1, 2)), jnp.zeros((1, 2))
+        >>> jaxloss.gaussian_mixture_nll_loss(means, jnp.array([0.0]), scales, logits)
+        Array(1.4189, dtype=float32)
+
+    References:
+        Bishop, Mixture density networks, 1994.
+    """
+    means, scales, logits, targets = rowwise_inputs(
+        where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
+    )
+    scales = jnp.maximum(scales, eps)
+    errors = quotient(targets[..., None] - means, scales)
+    scores = log_softmax(logits) - jnp.log(scales) - jnp.square(errors) / 2
+    top, log_normalizer = normalizer(scores, Given(None, scores))
+    impossible = jnp.all(scores == -jnp.inf, axis=-1)
+    values = with_impossible(_HALF_LOG_2PI - top - log_normalizer, impossible, None)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"means": POSITIVE, "targets": NON_NEGATIVE})
+def tweedie_loss(
+    means: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    power: Scalar = 1.5,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Unit deviance of the Tweedie distributions, whose variance is proportional to mean^power.
+
+        2 (y^(2-p)/((1-p)(2-p)) - y m^(1-p)/(1-p) + m^(2-p)/(2-p)),  p = power
+        2 (y log(y/m) - y + m)                                       at p = 1
+        2 (log(m/y) + y/m - 1)                                       at p = 2
+
+    For amounts that are often exactly 0, with powers between 1 and 2: claims, rainfall, demand. At 0 it is the squared
+    error, at 1 the deviance of the Poisson distribution, at 2 that of the gamma, at 3 that of the inverse Gaussian; and
+    it does not cancel near these or where a mean is close to its target. A target of 0 has no gradient for itself, and
+    from power 2 on it has a loss of inf. scikit-learn calls it `mean_tweedie_deviance`.
+
+    Args:
+        means: Predicted means m, any shape; positive.
+        targets: Amounts y, of the shape of `means`; not negative.
+        power: Power p of the mean in the variance; no distribution has one between 0 and 1.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `means`; float32, or float64 if an input is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.tweedie_loss(jnp.array([1.0, 4.0]), jnp.array([0.0, 1.0]))
+        Array(3., dtype=float32)
+
+    References:
+        Tweedie, An index which distinguishes between some important exponential families, 1984.
+        Jørgensen, Exponential dispersion models, 1987.
+    """
+    means, targets = elementwise_inputs(where, means=means, targets=targets)
+    means = jnp.maximum(means, jnp.finfo(means.dtype).tiny)  # what an exponential leaves of a very negative number
+    values = 2 * _half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
 def _stirling(counts: Array) -> Array:
     small = counts <= 1
     large = jnp.where(small, 1, counts)
     return jnp.where(small, 0, large * jnp.log(large) - large + jnp.log(2 * math.pi * large) / 2)
+
+
+def _negative_binomial_of_few(means: Array, targets: Array, dispersions: Array, eps: Scalar) -> Array:
+    """The likelihood as its definition has it: of targets below 1, whose logs are no use."""
+    clamped = jnp.maximum(means, eps)
+    none = targets == 0
+    # What follows is 0 whatever the dispersion where there is no count, but rounding would not tell its slope.
+    held = jnp.where(none, jax.lax.stop_gradient(dispersions), dispersions)
+    rising = (targets - 0.5) * log1p_product(held, targets) + log1p_over(held, targets) - targets
+    rising = rising - _stirling_gap(targets, held)
+    factorial = jnp.where(none, targets * (targets * math.pi**2 / 12 - np.euler_gamma), jax.lax.lgamma(1 + targets))
+    return (
+        log1p_over(dispersions, jnp.where(none, means, clamped))
+        + targets * _log_excess(clamped, dispersions)
+        + factorial
+        - rising
+    )
+
+
+def _negative_binomial_of_many(means: Array, targets: Array, dispersions: Array) -> Array:
+    """The likelihood as a sum of terms none of which is negative: two deviances, and what Stirling's formula adds."""
+    # 1 + αx as (1 + α)(h + cx), with h + c = 1, overflows nowhere.
+    h = 1 / (1 + dispersions)
+    c = dispersions * h
+    divisor = h + c * means
+    ratio, errors = quotient(h + c * targets, divisor), quotient(targets - means, divisor)
+    near = jnp.abs(c * errors) < 0.5
+    excess = jnp.where(near, c * errors, 0)
+    failures = jnp.where(
+        near,
+        excess * jnp.where(near, errors, 0) * h * log1p_deficit(excess),
+        (c * errors - jnp.log(jnp.where(near, 1, ratio))) / jnp.where(near, 1, dispersions),
+    )
+    successes = entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
+    return (
+        failures
+        + successes
+        + (jnp.log(targets) + log1p_product(dispersions, targets)) / 2
+        + _HALF_LOG_2PI
+        + stirling_error(1 / targets)
+        + _stirling_gap(targets, dispersions)
+    )
+
+
+def _log_excess(means: Array, dispersions: Array) -> Array:
+    """log(α + 1/m)."""
+    small = dispersions * means < 1
+    least = jnp.log1p(jnp.where(small, dispersions * means, 0)) - jnp.log(jnp.where(small, means, 1))
+    return jnp.where(small, least, jnp.log(jnp.where(small, 1, dispersions) + 1 / jnp.where(small, 1, means)))
+
+
+def _stirling_gap(targets: Array, dispersions: Array) -> Array:
+    """Stirling's error at r less that at r + y: what is left of log Γ(r) - log Γ(r + y) once the rest is simplified."""
+    return stirling_error(dispersions) - stirling_error(quotient(dispersions, 1 + dispersions * targets))
+
+
+def _student_t(errors: Array, dfs: Array) -> Array:
+    """The likelihood of standardised errors, without the log of the scale.
+
+    But for the constant no term is negative; what tells the distribution from the normal one vanishes with 1/ν.
+    """
+    tails = quotient(jnp.ones_like(dfs), dfs)
+    spread = stirling_error(2 * tails) - stirling_error(2 * tails / (1 + tails)) + tails * log1p_deficit(tails) / 2
+    return _HALF_LOG_2PI + spread + (1 + tails) / 2 * log1p_over(tails, errors, errors, inverse=dfs)
+
+
+@jax.custom_jvp
+def _half_tweedie_deviance(means: Array, targets: Array, power: Array) -> Array:
+    """∫ (y - t) t^-p dt from m to y."""
+    absent, present, logs = _present_and_logs(means, targets)
+    near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
+    small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
+    # With t = y exp(s) the integrand has one sign.
+    terms = unit_integral(lambda s: jnp.expm1(s * small) * jnp.exp((1 - power) * s * small))
+    close = present ** (2 - power) * small * terms
+    outer, inner = (2 - power) * large, (1 - power) * large
+    rising = means ** ((1 - power) / 2)  # twice, so that it overflows last
+    difference = jnp.where(outer > 0, means ** (2 - power), present ** (2 - power)) * _mean_decay(outer) - jnp.where(
+        inner > 0, rising * present * rising, present ** (2 - power)
+    ) * _mean_decay(inner)
+    possible = power < 2
+    exponent = jnp.where(possible, 2 - power, 1)
+    alone = means**exponent / exponent + jnp.where(possible, 0, jnp.inf)
+    return jnp.where(absent, alone, jnp.where(near, close, large * difference))
+
+
+# The slopes are simple, but as derivatives of the above they would cancel.
+@_half_tweedie_deviance.defjvp
+def _half_tweedie_deviance_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    means, targets, power = primals
+    plain = functools.partial(_half_tweedie_deviance.fun, means, targets)
+    values, in_power = jax.jvp(plain, (power,), (tangents[2],))
+    root = means ** (-power / 2)  # twice, so that it overflows last
+    absent, present, logs = _present_and_logs(means, targets)
+    inner = (1 - power) * logs
+    powers = jnp.where(inner > 0, means ** (1 - power), present ** (1 - power))
+    in_targets = jnp.where(absent, 0, -logs * powers * _mean_decay(inner))
+    return values, (means - targets) * root * root * tangents[0] + in_targets * tangents[1] + in_power
+
+
+def _mean_decay(exponents: Array) -> Array:
+    """The mean of a power between two numbers, relative to the larger of its values, of which this is the log ratio.
+
+    Both branches are one function of the exponent times what they are relative to, so that all its derivatives agree.
+    """
+    return expm1_over(jnp.where(exponents > 0, -exponents, exponents))
+
+
+def _present_and_logs(means: Array, targets: Array) -> tuple[Array, Array, Array]:
+    """Which targets are 0, the targets with those made 1, and log(mean / target) of these."""
+    absent = targets == 0
+    present = jnp.where(absent, 1, targets)
+    near = jnp.abs(means - present) < present / 2
+    excess = jnp.where(near, means - present, 0) / jnp.where(near, present, 1)
+    far = log_ratio(jnp.where(near, 1, means), jnp.where(near, 1, present))
+    return absent, present, jnp.where(near, jnp.log1p(excess), far)
