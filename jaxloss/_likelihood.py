@@ -183,12 +183,7 @@ def negative_binomial_nll_loss(
         Salinas et al., DeepAR: probabilistic forecasting with autoregressive recurrent networks, 2020.
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
-    few = targets < 1
-    values = jnp.where(
-        few,
-        _negative_binomial_of_few(means, jnp.where(few, targets, 0), dispersions, eps),
-        _negative_binomial_of_many(jnp.maximum(means, eps), jnp.where(few, 1, targets), dispersions),
-    )
+    values = _negative_binomial(means, targets, dispersions, eps)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -393,25 +388,29 @@ def _stirling(counts: Array) -> Array:
     return jnp.where(small, 0, large * jnp.log(large) - large + jnp.log(2 * math.pi * large) / 2)
 
 
-def _negative_binomial_of_few(means: Array, targets: Array, dispersions: Array, eps: Scalar) -> Array:
-    """The likelihood as its definition has it: of targets below 1, whose logs are no use."""
+def _negative_binomial(means: Array, targets: Array, dispersions: Array, eps: Scalar) -> Array:
+    """The likelihood by its definition where the target is below 1, so that its log is no use, and else by Loader's."""
+    none, few = targets == 0, targets < 1
     clamped = jnp.maximum(means, eps)
-    none = targets == 0
-    # What follows is 0 whatever the dispersion where there is no count, but rounding would not tell its slope.
+    fraction, count = jnp.where(few, targets, 0), jnp.where(few, 1, targets)
+    # Of a target of 0 the dispersion is in the first term only, which rounding in the others would outweigh.
     held = jnp.where(none, jax.lax.stop_gradient(dispersions), dispersions)
-    rising = (targets - 0.5) * log1p_product(held, targets) + log1p_over(held, targets) - targets
-    rising = rising - _stirling_gap(targets, held)
-    factorial = jnp.where(none, targets * (targets * math.pi**2 / 12 - np.euler_gamma), jax.lax.lgamma(1 + targets))
-    return (
+    spread = log1p_product(held, targets)
+    inverses = jnp.stack([held, quotient(held, 1 + held * targets), 1 / jnp.where(few, 1 + fraction, count)])
+    at_failures, at_all, at_count = jnp.unstack(stirling_error(inverses))
+    factorial = at_count + (fraction + 0.5) * jnp.log1p(fraction) - 1 - fraction + _HALF_LOG_2PI
+    of_few = (
         log1p_over(dispersions, jnp.where(none, means, clamped))
-        + targets * _log_excess(clamped, dispersions)
-        + factorial
-        - rising
+        + fraction * _log_excess(clamped, dispersions)
+        + jnp.where(none, fraction * (fraction * math.pi**2 / 12 - np.euler_gamma), factorial)
+        - ((fraction - 0.5) * spread + log1p_over(held, fraction) - fraction)
     )
+    of_many = _binomial_deviance(clamped, count, dispersions) + (jnp.log(count) + spread) / 2 + _HALF_LOG_2PI + at_count
+    return jnp.where(few, of_few, of_many) + (at_failures - at_all)
 
 
-def _negative_binomial_of_many(means: Array, targets: Array, dispersions: Array) -> Array:
-    """The likelihood as a sum of terms none of which is negative: two deviances, and what Stirling's formula adds."""
+def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Array:
+    """How much likelier the target would be if it were the mean, of r failures in r + y trials: never negative."""
     # 1 + αx as (1 + α)(h + cx), with h + c = 1, overflows nowhere.
     h = 1 / (1 + dispersions)
     c = dispersions * h
@@ -424,15 +423,7 @@ def _negative_binomial_of_many(means: Array, targets: Array, dispersions: Array)
         excess * jnp.where(near, errors, 0) * h * log1p_deficit(excess),
         (c * errors - jnp.log(jnp.where(near, 1, ratio))) / jnp.where(near, 1, dispersions),
     )
-    successes = entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
-    return (
-        failures
-        + successes
-        + (jnp.log(targets) + log1p_product(dispersions, targets)) / 2
-        + _HALF_LOG_2PI
-        + stirling_error(1 / targets)
-        + _stirling_gap(targets, dispersions)
-    )
+    return failures + entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
 
 
 def _log_excess(means: Array, dispersions: Array) -> Array:
@@ -442,18 +433,14 @@ def _log_excess(means: Array, dispersions: Array) -> Array:
     return jnp.where(small, least, jnp.log(jnp.where(small, 1, dispersions) + 1 / jnp.where(small, 1, means)))
 
 
-def _stirling_gap(targets: Array, dispersions: Array) -> Array:
-    """Stirling's error at r less that at r + y: what is left of log Γ(r) - log Γ(r + y) once the rest is simplified."""
-    return stirling_error(dispersions) - stirling_error(quotient(dispersions, 1 + dispersions * targets))
-
-
 def _student_t(errors: Array, dfs: Array) -> Array:
     """The likelihood of standardised errors, without the log of the scale.
 
     But for the constant no term is negative; what tells the distribution from the normal one vanishes with 1/ν.
     """
     tails = quotient(jnp.ones_like(dfs), dfs)
-    spread = stirling_error(2 * tails) - stirling_error(2 * tails / (1 + tails)) + tails * log1p_deficit(tails) / 2
+    at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 * tails / (1 + tails)])))
+    spread = (at_half - at_next) + tails * log1p_deficit(tails) / 2
     return _HALF_LOG_2PI + spread + (1 + tails) / 2 * log1p_over(tails, errors, errors, inverse=dfs)
 
 
@@ -464,7 +451,7 @@ def _half_tweedie_deviance(means: Array, targets: Array, power: Array) -> Array:
     near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
     small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
     # With t = y exp(s) the integrand has one sign.
-    terms = unit_integral(lambda s: jnp.expm1(s * small) * jnp.exp((1 - power) * s * small))
+    terms = unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
     close = present ** (2 - power) * small * terms
     outer, inner = (2 - power) * large, (1 - power) * large
     rising = means ** ((1 - power) / 2)  # twice, so that it overflows last

@@ -1,4 +1,4 @@
-"""Functions that cancel when written down plainly, as integrals and series whose terms have one sign.
+"""Functions that cancel when written down plainly, as integrals and sums whose terms have one sign.
 
 What is left of x - log(1 + x) for a small x is rounding. Written as x² ∫ σ/(1 + xσ) over [0, 1] nothing is subtracted,
 in the value or in any derivative.
@@ -13,28 +13,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Stieltjes' continued fraction of log Γ(z) - (z - 1/2) log z + z - log(2π)/2, in full from z = 4.
-_STIELTJES = (
-    *(1 / 12, 1 / 30, 53 / 210, 195 / 371, 22999 / 22737, 29944523 / 19733142, 2.26948897420496, 3.00991738325939817),
-    *(4.0268871923439012, 5.00276808075403005, 6.28391137081578218, 7.49591912238403393),
+# Stieltjes' continued fraction of Stirling's error, Σ w x / (1 + t x²): in full for x up to 1/4.
+_STIELTJES_WEIGHTS = (
+    *(7.83159101273132514e-2, 4.86686722487320886e-3, 1.48891704916262677e-4),
+    *(1.65940545004828048e-6, 4.86918323510536482e-9, 1.59732697358925676e-12),
 )
-_SHIFTS = 4
+_STIELTJES_NODES = (
+    *(0.0130934373540432641, 0.317923760510303217, 1.3363156610994962),
+    *(3.64818323515266125, 8.30200492546369506, 17.8116885761790168),
+)
 
 
-def unit_integral(function: Callable[[float], Float[Array, "*shape"]], nodes: int = 10) -> Float[Array, "*shape"]:
-    """∫ f over [0, 1] by Gauss's rule, to all digits where f is smooth; and so are its derivatives."""
+def unit_integral(
+    function: Callable[..., Float[Array, "*shape nodes"]], *operands: Float[Array, "*#shape"], nodes: int = 10
+) -> Float[Array, "*shape"]:
+    """∫ f(s, *operands) ds over [0, 1] by Gauss's rule, to all digits where f is smooth; so are its derivatives."""
     points, weights = np.polynomial.legendre.leggauss(nodes)
-    terms = [
-        weight / 2 * function((point + 1) / 2) for point, weight in zip(points.tolist(), weights.tolist(), strict=True)
-    ]
-    return functools.reduce(jnp.add, terms)
+    return _mixed(function, (points + 1) / 2, weights / 2, *operands)
 
 
 @jax.custom_jvp
 def exp_excess(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """exp(x) - 1 - x, which is never negative."""
-    near = jnp.abs(x) < 1
-    small = jnp.where(near, x, 0)
+    near, small, _ = _parted(x, jnp.abs(x) < 1)
     series = small * small * _polynomial([1 / math.factorial(k) for k in range(2, 20)], small)
     return jnp.where(near, series, jnp.expm1(x) - x)
 
@@ -44,10 +45,18 @@ def _exp_excess_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return exp_excess(*primals), jnp.expm1(primals[0]) * tangents[0]
 
 
+def expm1_over(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """(exp(x) - 1) / x, which is 1 at 0."""
+    near, small, large = _parted(x, jnp.abs(x) < 1)
+    close = unit_integral(lambda s, x: jnp.exp(s * x), small)
+    return jnp.where(near, close, jnp.expm1(large) / large)
+
+
 def log1p_deficit(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """(x - log(1 + x)) / x², 1/2 at 0; for an x above -1/2."""
     near, small, large = _parted(x, jnp.abs(x) < 0.5)
-    return jnp.where(near, unit_integral(lambda s: s / (1 + s * small)), (1 - jnp.log1p(large) / large) / large)
+    close = unit_integral(lambda s, x: s / (1 + s * x), small)
+    return jnp.where(near, close, (1 - jnp.log1p(large) / large) / large)
 
 
 def log1p_over(
@@ -64,10 +73,9 @@ def log1p_over(
     near = x * y * z < 0.5
     small = [jnp.where(near, factor, 0) for factor in (x, y, z)]
     large = [jnp.where(near, 1, factor) for factor in (x, y, z)]
-    product = small[0] * small[1] * small[2]
-    close = small[1] * small[2] * unit_integral(lambda s: 1 / (1 + s * product))
+    close = unit_integral(lambda s, x: 1 / (1 + s * x), small[0] * small[1] * small[2])
     over = 1 / large[0] if inverse is None else jnp.where(near, 1, inverse)
-    return jnp.where(near, close, _log1p_of_large(*large) * over)
+    return jnp.where(near, small[1] * small[2] * close, _log1p_of_large(*large) * over)
 
 
 def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -75,12 +83,6 @@ def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float
     near = x * y < 1
     product = jnp.where(near, x, 0) * jnp.where(near, y, 0)
     return jnp.where(near, jnp.log1p(product), _log1p_of_large(*(jnp.where(near, 1, factor) for factor in (x, y))))
-
-
-def expm1_over(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """(exp(x) - 1) / x, which is 1 at 0."""
-    near, small, large = _parted(x, jnp.abs(x) < 1)
-    return jnp.where(near, unit_integral(lambda s: jnp.exp(s * small)), jnp.expm1(large) / large)
 
 
 def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -102,12 +104,13 @@ def entropy_gap(
 
 def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """What Stirling's formula misses: log Γ(z) - (z - 1/2) log z + z - log(2π)/2 at z = 1/x; 0 at 0."""
-    shifted = [x / (1 + shift * x) for shift in range(_SHIFTS + 1)]
-    last = shifted.pop()
-    fraction = functools.reduce(
-        lambda tail, coefficient: 1 + coefficient * last * last / tail, reversed(_STIELTJES[1:]), jnp.ones_like(x)
+    fraction = _mixed(
+        lambda node, x: x / (1 + node * x * x),
+        np.array(_STIELTJES_NODES),
+        np.array(_STIELTJES_WEIGHTS),
+        x / (1 + 4 * x),
     )
-    return functools.reduce(jnp.add, map(_stirling_step, shifted), _STIELTJES[0] * last / fraction)
+    return fraction + _mixed(lambda shift, x: _stirling_step(x / (1 + shift * x)), np.arange(4.0), np.ones(4), x)
 
 
 @jax.custom_jvp
@@ -133,6 +136,14 @@ def _stirling_step(x: Array) -> Array:
 def _log1p_of_large(*factors: Array) -> Array:
     root = functools.reduce(jnp.multiply, [jnp.sqrt(jnp.abs(factor)) for factor in factors])
     return 2 * jnp.log(root) + jnp.log1p(jnp.square(1 / root))
+
+
+def _mixed(function: Callable[..., Array], nodes: np.ndarray, weights: np.ndarray, *operands: Array) -> Array:
+    """Σ w f(node, *operands), along an axis of its own: as many terms written out would take long to compile."""
+    columns = [operand[..., None] for operand in operands]
+    along = (1,) * (columns[0].ndim - 1) + nodes.shape
+    aligned, factors = (jnp.asarray(numbers.reshape(along), columns[0].dtype) for numbers in (nodes, weights))
+    return jnp.sum(factors * function(aligned, *columns), axis=-1)
 
 
 def _parted(x: Array, near: Array) -> tuple[Array, Array, Array]:

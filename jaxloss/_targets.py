@@ -156,5 +156,7 @@ def _relative_masses(lows: Array, highs: Array, distance: Array) -> Array:
     near = jnp.where(around, 0, jnp.where(lows >= 0, lows, -highs))
     slope = near + distance
     length = jnp.minimum(highs - lows, 80 / (slope + jnp.hypot(slope, jnp.full_like(slope, math.sqrt(80)))))
-    decays = unit_integral(lambda s: jnp.exp(-s * length * (slope + s * length / 2)), nodes=24)
+    decays = unit_integral(
+        lambda s, reach, slope: jnp.exp(-s * reach * (slope + s * reach / 2)), length, slope, nodes=24
+    )
     return jnp.where(around, mass_around, jnp.exp(-near * (near / 2 + distance)) * length * decays)

@@ -71,6 +71,11 @@ ABOVE_MINUS_ONE = Input(
     lambda rng, batch: rng.uniform(-0.9, 3.0, batch), np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]), invalid=-3.0
 )
 RATE = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e30]))
+MEAN_COUNT = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e4]), invalid=-2.0)
+DISPERSION = Input(lambda rng, batch: rng.uniform(0.2, 2.0, batch), np.array([0.0, 1e-8, 1.0, 1e8]), invalid=-2.0)
+DF = Input(lambda rng, batch: rng.uniform(0.5, 5.0, batch), np.array([1e-3, 1.0, 1e8, np.inf]), invalid=-2.0)
+AMOUNT = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-10, 1.0, 1e4]), invalid=-2.0)
+MEAN_AMOUNT = replace(AMOUNT, edges=np.array([1e-10, 1.0, 1.0001, 1e4]))
 LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), invalid=77)
 
 _LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
@@ -84,6 +89,12 @@ SIMPLEX = Input(
     lambda rng, batch: _softmax(rng.normal(size=(*batch, CLASSES))), _rows([0.2], [1.0, 0.0, 0.0, 0.0, 0.0], [0.0])
 )
 DISTRIBUTION = replace(SIMPLEX, invalid=-0.5)
+AMOUNTS = Input(
+    lambda rng, batch: rng.uniform(0.1, 2.0, (*batch, CLASSES)), _rows([0.2], [1.0, 0.0, 3.0], [0.0]), invalid=-2.0
+)
+LATENTS = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e4, -1e4, 1e-20]))
+LOG_VARIANCES = Input(_normal(CLASSES), _rows([0.0], [1.0, -1e4, 40.0, 1e-20]))
+SCALES = Input(lambda rng, batch: rng.uniform(0.5, 2.0, (*batch, CLASSES)), _rows([1.0], [0.0, 1e-30, 1e30, 2.0]))
 BITS = Input(
     lambda rng, batch: rng.integers(0, 2, (*batch, CLASSES)).astype(float), _rows([0.0], [1.0], [1.0, 0.0]), invalid=2.0
 )
@@ -137,6 +148,8 @@ CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
 
 CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
 LEVELS = np.array([0.05, 0.3, 0.5, 0.8, 1.0])
+MIXTURE = (LATENTS, REAL, SCALES, SCORES)
+PRIOR: dict[str, Any] = {"prior_means": CLASS_WEIGHTS[None], "prior_log_variances": np.array(-0.5)}
 BIAS = np.array([0.5, -1.0, 0.0, 2.0])
 LOG_PRIOR = np.log([0.5, 0.2, 0.1, 0.15, 0.05])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
@@ -273,6 +286,17 @@ CATALOGUE = [
     # It sorts the members.
     call(jaxloss.crps_ensemble, VECTOR, REAL, exempt=("class_sharding",)),
     call(jaxloss.crps_ensemble, VECTOR, REAL, fair=True, exempt=("class_sharding",)),
+    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION),
+    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION, eps=1e-3),
+    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE),
+    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE, eps=1e-3),
+    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF),
+    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF, eps=1e-3),
+    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE),
+    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE, eps=1e-3),
+    call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT),
+    call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=1.0),
+    call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=2.0),
     # Classification.
     call(jaxloss.cross_entropy, LOGITS, LABEL),
     call(jaxloss.cross_entropy, WEIGHTED_LOGITS, LABEL, **EVERY_OPTION),
@@ -366,6 +390,13 @@ CATALOGUE = [
     call(jaxloss.tversky_loss, IMAGE, LABEL_IMAGE),
     call(jaxloss.tversky_loss, IMAGE, LABEL_IMAGE, alpha=0.3, beta=0.7, gamma=0.75, valid=PIXELS, **SMOOTH),
     call(jaxloss.tversky_loss, IMAGE, MEMBERSHIPS, class_weights=CLASS_WEIGHTS, gamma=2.0, space=-2),
+    call(jaxloss.generalized_kl_div, LOG_PROBS, AMOUNTS),
+    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION),
+    call(jaxloss.js_div, LOG_PROBS, LOG_PROBS, beta=0.3, log_target=True),
+    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION, beta=0.0, exempt=("option_derivatives",)),  # it jumps there
+    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION, beta=1.0, exempt=("option_derivatives",)),
+    call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES),
+    call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES, **PRIOR),
     # Sequence. CTC picks its labels' columns out of the class axis, once per frame: that gathers.
     call(jaxloss.ctc_loss, *CTC, exempt=("class_sharding",)),
     call(jaxloss.ctc_loss, *CTC, blank=4, zero_infinity=True, exempt=("class_sharding",)),

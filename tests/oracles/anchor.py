@@ -14,6 +14,7 @@ from torch import Tensor
 
 os.environ["KERAS_BACKEND"] = "torch"  # before any oracle imports it
 jax.config.update("jax_enable_x64", True)  # for those written in JAX
+jax.config.update("jax_enable_x64", True)
 
 Arguments = dict[str, Any]
 CLASSES, FEATURES = 4, 4
@@ -75,6 +76,8 @@ class Draw:
                 return self.normal((self.options["cutoffs"][0] + len(self.options["cutoffs"]),))
             case "pos_weight":
                 return self.uniform(0.5, 2, self.batch[-1:])
+            case "prior_means" | "prior_log_variances":
+                return self.rows()
             case _:
                 return self.uniform(0.5, 2, (CLASSES,))
 
