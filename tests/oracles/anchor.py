@@ -14,7 +14,6 @@ from torch import Tensor
 
 os.environ["KERAS_BACKEND"] = "torch"  # before any oracle imports it
 jax.config.update("jax_enable_x64", True)  # for those written in JAX
-jax.config.update("jax_enable_x64", True)
 
 Arguments = dict[str, Any]
 CLASSES, FEATURES = 4, 4
