@@ -166,7 +166,7 @@ def quantile_huber_loss(
     (predictions,) = rowwise_inputs(None, axis, predictions=predictions)
     (targets,) = rowwise_inputs(None, axis, targets=targets)
     *batch, number = predictions.shape
-    require_shape("targets", targets, (*batch, targets.shape[-1]), f"that of predictions but for axis {axis}")
+    require_shape("targets", targets, (*batch, targets.shape[-1]), f"for predictions {predictions.shape}")
     predictions, targets = shielded(where, tuple(batch), predictions=predictions, targets=targets)
     levels = (jnp.arange(number, dtype=predictions.dtype) + 0.5) / number if quantiles is None else quantiles
     shares = _of_rows(jnp.asarray(levels), predictions)[..., None]
@@ -260,13 +260,16 @@ def crps_ensemble(
         Ferro, Fair scores for ensemble forecasts, 2014.
     """
     predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
-    values = _crps_ensemble(jnp.sort(predictions, axis=-1), targets[..., None], fair=fair)
+    # The derivative of a sort indexes in a way that a batch sharded explicitly does not allow.
+    order = jnp.argsort(jax.lax.stop_gradient(predictions), axis=-1)
+    members = jnp.take_along_axis(predictions, order, axis=-1, mode="promise_in_bounds")
+    values = _crps_ensemble(members, targets[..., None], fair=fair)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _of_rows(quantiles: Array, rows: Array) -> Array:
     """Quantiles with the rank of predictions."""
-    require_shape("quantiles", quantiles, rows.shape[-1:], "one entry per prediction of a row")
+    require_shape("quantiles", quantiles, rows.shape[-1:], "one per prediction")
     return jnp.expand_dims(quantiles, tuple(range(rows.ndim - 1)))
 
 
@@ -274,26 +277,24 @@ def _pinball(errors: Array, quantiles: Array) -> Array:
     return jnp.where(errors > 0, quantiles, jnp.where(errors < 0, quantiles - 1, 0)) * errors
 
 
-# Both slopes of ω cancel out of the first derivative: autodiff would round them, and overflow where ω does.
+# The slopes in ω cancel out of the first derivative: autodiff would round them, and overflow where ω does.
 @jax.custom_jvp
 def _crps_gaussian(errors: Array, scales: Array) -> Array:
-    return errors * _folded(errors, scales) + scales * _spread(errors, scales)
+    inside, outside = _slopes(errors, scales)
+    return errors * inside + scales * outside
 
 
 @_crps_gaussian.defjvp
 def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return _crps_gaussian(*primals), tangents[0] * _folded(*primals) + tangents[1] * _spread(*primals)
+    (errors, scales), (inside, outside) = primals, _slopes(*primals)
+    return errors * inside + scales * outside, inside * tangents[0] + outside * tangents[1]
 
 
-def _folded(errors: Array, scales: Array) -> Array:
-    """2 Φ(ω) - 1."""
-    return jax.lax.erf(ratio(errors, scales) * math.sqrt(0.5))
-
-
-def _spread(errors: Array, scales: Array) -> Array:
-    """2 φ(ω) - 1/√π, as its value at 0 less what is lost from there."""
-    lost = jnp.expm1(-jnp.square(ratio(errors, scales)) / 2)
-    return (math.sqrt(2) - 1 + math.sqrt(2) * lost) / math.sqrt(math.pi)
+def _slopes(errors: Array, scales: Array) -> tuple[Array, Array]:
+    """2 Φ(ω) - 1, and 2 φ(ω) - 1/√π as its value at 0 less what is lost from there."""
+    omega = ratio(errors, scales)
+    lost = -jnp.expm1(-jnp.square(omega) / 2)
+    return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
 
 
 def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:
@@ -307,7 +308,7 @@ def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:
     above = number - below
     apart = int(fair)
     pairs = number * (number - apart)
-    middle = jnp.clip(targets, low, high)
+    middle = jnp.where(low < high, jnp.clip(targets, low, high), low)  # between equal members the target has no slope
     inside = (below * (below - apart) * (middle - low) + above * (above - apart) * (high - middle)) / max(pairs, 1)
     outside = jnp.maximum(members[..., :1] - targets, 0) + jnp.maximum(targets - members[..., -1:], 0)
     return outside[..., 0] + jnp.sum(inside, axis=-1)

@@ -15,15 +15,15 @@ REDUCTIONS = frozenset({"mean", "sum"})
 
 
 def quantile_loss(predictions: Tensor, targets: Tensor, *, quantiles: Any, axis: int = -1, reduction: str) -> Tensor:
-    if np.ndim(quantiles) == 0:
-        errors = targets - predictions
-        return torch.maximum(quantiles * errors, (quantiles - 1) * errors)
-    errors = targets[..., None] - predictions.movedim(axis, -1)
-    return torch.maximum(quantiles * errors, (quantiles - 1) * errors).mean(-1)
+    several = np.ndim(quantiles) > 0
+    errors = targets[..., None] - predictions.movedim(axis, -1) if several else targets - predictions
+    values = torch.maximum(quantiles * errors, (quantiles - 1) * errors)
+    return values.mean(-1) if several else values
 
 
 def expectile_loss(predictions: Tensor, targets: Tensor, *, expectile: Any = 0.5, reduction: str) -> Tensor:
-    return abs(expectile - (targets < predictions).double()) * (targets - predictions) ** 2
+    values: Tensor = abs(expectile - (targets < predictions).double()) * (targets - predictions) ** 2
+    return values
 
 
 def quantile_huber_loss(
@@ -35,13 +35,13 @@ def quantile_huber_loss(
     axis: int = -1,
     reduction: str,
 ) -> Tensor:
-    columns, rows = predictions.movedim(axis, -1)[..., :, None], targets.movedim(axis, -1)[..., None, :]
-    columns, rows = torch.broadcast_tensors(columns, rows)
+    errors = targets.movedim(axis, -1)[..., None, :] - predictions.movedim(axis, -1)[..., :, None]
     if quantiles is None:
         quantiles = torch.arange(1, 2 * QUANTILES, 2, dtype=torch.float64) / (2 * QUANTILES)
     # Torch's smooth L1 is its Huber loss over delta, and at 0 the L1 loss.
-    distances = torch.nn.functional.smooth_l1_loss(columns, rows, beta=delta, reduction="none")
-    return ((quantiles[:, None] - (rows < columns).double()).abs() * distances).mean(-1).sum(-1)
+    distances = torch.nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=delta, reduction="none")
+    prices: Tensor = (quantiles[:, None] - (errors < 0).double()).abs() * distances
+    return prices.mean(-1).sum(-1)
 
 
 def crps_gaussian(means: Tensor, targets: Tensor, scales: Tensor, *, eps: float = 1e-6, reduction: str) -> Tensor:

@@ -39,13 +39,13 @@ def msle_loss(predictions: Tensor, targets: Tensor, *, reduction: str) -> Tensor
 
 
 def charbonnier_loss(predictions: Tensor, targets: Tensor, *, eps: float = 1e-3, reduction: str) -> Tensor:
-    return ((predictions - targets) ** 2 + eps**2).sqrt()
+    return torch.sqrt((predictions - targets) ** 2 + eps**2)
 
 
 def general_robust_loss(
     predictions: Tensor, targets: Tensor, *, alpha: Any = 1.0, scale: Any = 1.0, reduction: str
 ) -> Tensor:
-    squares = ((predictions - targets) / scale) ** 2
+    squares: Tensor = ((predictions - targets) / scale) ** 2
     if alpha == 2:
         return squares / 2
     if alpha == 0:
@@ -53,17 +53,20 @@ def general_robust_loss(
     if alpha == -math.inf:
         return 1 - torch.exp(-squares / 2)
     b = abs(alpha - 2)
-    return b / alpha * ((squares / b + 1) ** (alpha / 2) - 1)
+    values: Tensor = b / alpha * ((squares / b + 1) ** (alpha / 2) - 1)
+    return values
 
 
 def cosine_distance(
     predictions: Tensor, targets: Tensor, *, eps: float = 0.0, axis: int = -1, reduction: str
 ) -> Tensor:
+    cosine: Tensor
     if eps == 0:
-        return 1 - torch.nn.functional.cosine_similarity(predictions, targets, dim=axis, eps=0)
-    # Torch's gradient is not that of its value for vectors shorter than eps.
-    x, y = (x / x.norm(dim=axis, keepdim=True).clamp(min=eps) for x in (predictions, targets))
-    return 1 - (x * y).sum(axis)
+        cosine = torch.nn.functional.cosine_similarity(predictions, targets, dim=axis, eps=0)
+    else:  # torch's gradient is not that of its value for vectors shorter than eps
+        x, y = (x / x.norm(dim=axis, keepdim=True).clamp(min=eps) for x in (predictions, targets))
+        cosine = (x * y).sum(axis)
+    return 1 - cosine
 
 
 def regression(d: Draw) -> Arguments:
