@@ -199,9 +199,8 @@ def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., 
     counts 0, any other makes the loss inf.
 
     Args:
-        max_fun: Takes an array of shape (..., n), returns one of shape (...). It may close over parameters, which are
-            differentiated as usual: it runs in the caller's trace, and so does the loss, which is not compiled by
-            itself.
+        max_fun: Takes an array of shape (n,), returns a scalar. It may close over parameters, which are differentiated
+            as usual: it runs in the caller's trace, and so does the loss, which is not compiled by itself.
 
     Returns:
         A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")` with one
@@ -211,13 +210,19 @@ def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., 
         >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxloss
-        >>> loss = jaxloss.make_fenchel_young_loss(lambda logits: jax.nn.logsumexp(logits, axis=-1))
+        >>> loss = jaxloss.make_fenchel_young_loss(jax.nn.logsumexp)
         >>> loss(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]]))
         Array(0.6931, dtype=float32)
 
     References:
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
+
+    @functools.partial(jnp.vectorize, signature="(n)->()")
+    def maxima(logits: Array) -> Array:
+        maximum = max_fun(logits)
+        require_shape("max_fun(logits)", maximum, (), "of one row")
+        return maximum
 
     def fenchel_young_loss(
         logits: Float[ArrayLike, "*batch n"],
@@ -229,10 +234,10 @@ def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., 
         reduction: Reduction = "mean",
     ) -> Float[Array, "..."]:
         logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
-        maxima = max_fun(logits)
-        require_shape("the maximum", maxima, logits.shape[:-1], "one per row")
         scores, ruled_out = finite(logits)
-        values = maxima - jnp.sum(targets * scores, axis=-1)
+        empty = jnp.all(ruled_out, axis=-1)  # of nothing there is no maximum, and no gradient of one
+        highest = jnp.where(empty, 0, maxima(jnp.where(empty[..., None], 0, logits)))
+        values = highest - jnp.sum(targets * scores, axis=-1)
         values = with_impossible(values, jnp.any(ruled_out & (targets != 0), axis=-1), None)
         return reduce(values, where=where, weights=weights, reduction=reduction)
 

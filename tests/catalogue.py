@@ -397,6 +397,15 @@ CATALOGUE = [
     call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION, beta=1.0, exempt=("option_derivatives",)),
     call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES),
     call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES, **PRIOR),
+    # Fenchel-Young.
+    call(jaxloss.sparsemax_loss, LOGITS, LABEL),
+    call(jaxloss.sparsemax_loss, LOGITS, DISTRIBUTION),
+    call(jaxloss.entmax_loss, LOGITS, LABEL),
+    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION),
+    call(jaxloss.entmax_loss, LOGITS, LABEL, alpha=1.2),
+    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=1.0),
+    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=3.0),
+    call(jaxloss.make_fenchel_young_loss(jax.nn.logsumexp), LOGITS, SIMPLEX),
     # Sequence. CTC picks its labels' columns out of the class axis, once per frame: that gathers.
     call(jaxloss.ctc_loss, *CTC, exempt=("class_sharding",)),
     call(jaxloss.ctc_loss, *CTC, blank=4, zero_infinity=True, exempt=("class_sharding",)),

@@ -3,6 +3,7 @@
 from . import (
     classification,
     divergence,
+    fenchel,
     focal,
     forecast,
     hinge,
@@ -30,5 +31,6 @@ ANCHORS: dict[str, list[Anchor]] = {
     "metric": metric.ANCHORS,
     "ranking": ranking.ANCHORS,
     "segmentation": segmentation.ANCHORS,
+    "fenchel": fenchel.ANCHORS,
     "sequence": sequence.ANCHORS,
 }

@@ -1,0 +1,218 @@
+"""Maps onto the simplex and their losses: at kinks and edges, near their minimum, and beside optax and softmax."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxloss
+
+INF = math.inf
+RANDOM = np.random.default_rng(0)
+over_alphas = pytest.mark.parametrize("alpha", [1.0, 1.2, 1.5, 2.0, 3.0])
+
+
+def entmax(row: np.ndarray, alpha: float) -> np.ndarray:
+    """The definition, by bisection for the threshold."""
+    if alpha == 1:
+        return np.asarray(np.exp(row - row.max()) / np.exp(row - row.max()).sum())
+
+    def at(threshold: float) -> np.ndarray:
+        return np.asarray(np.maximum(0, (alpha - 1) * (row - threshold)) ** (1 / (alpha - 1)))
+
+    low, high = row.max() - 1 / (alpha - 1), row.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle).sum() > 1 else (low, middle)
+    return at(low)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.001, 1.2, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("classes", [1, 40])
+def test_entmax_is_its_definition(classes: int, alpha: float) -> None:
+    rows = RANDOM.normal(size=(4, classes)) * np.array([[0.1], [1.0], [3.0], [100.0]])
+    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-4), (np.float16, 1e-4)):
+        logits = rows.astype(dtype)
+        probs = jaxloss.entmax(logits.T, alpha=alpha, axis=0).T
+        assert probs.dtype == (np.float64 if dtype is np.float64 else np.float32)
+        expected = [entmax(row, alpha) for row in logits.astype(float)]
+        np.testing.assert_allclose(probs, expected, rtol=tolerance, atol=tolerance / 100)
+
+
+def test_sparsemax_is_a_projection() -> None:
+    rows = RANDOM.normal(size=(2, 3, 7))
+    expected = jax.vmap(jax.vmap(optax.projections.projection_simplex))(rows)
+    np.testing.assert_allclose(jaxloss.sparsemax(rows), expected, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(jax.vmap(jaxloss.sparsemax)(rows), expected, rtol=1e-14, atol=1e-15)
+
+
+@over_alphas
+def test_derivatives_of_entmax_are_those_of_the_value(alpha: float) -> None:
+    row, direction, step = RANDOM.normal(size=6), RANDOM.normal(size=6), 1e-6
+
+    @jax.jit
+    def derivatives(row: Any) -> Any:
+        project = functools.partial(jaxloss.entmax, alpha=alpha)
+        forward, reverse = jax.jacfwd(project), jax.jacrev(project)
+        return project(row), forward(row), reverse(row), jax.jacfwd(reverse)(row), jax.jacrev(reverse)(row)
+
+    _, forward, reverse, *curvatures = derivatives(row)
+    above, below = derivatives(row + step * direction), derivatives(row - step * direction)
+    value, slope = ((above[order] - below[order]) / (2 * step) for order in (0, 1))
+    np.testing.assert_allclose(forward @ direction, value, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-12, atol=1e-14)
+    for curvature in curvatures:
+        np.testing.assert_allclose(curvature @ direction, slope, rtol=1e-6, atol=1e-7)
+
+
+def test_the_derivative_of_sparsemax_is_that_of_its_support() -> None:
+    support = np.array([1.0, 1.0, 0.0, 0.0])
+    expected = np.diag(support) - np.outer(support, support) / 2
+    np.testing.assert_array_equal(jax.jacrev(jaxloss.sparsemax)(np.array([1.0, 0.5, -0.25, -3.0])), expected)
+    np.testing.assert_array_equal(jaxloss.sparsemax(np.array([1.0, 0.5, -0.25, -3.0])), [0.75, 0.25, 0, 0])
+
+
+@over_alphas
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entmax_at_the_edges(dtype: type, alpha: float) -> None:
+    rows: np.ndarray = np.array(
+        [[0, 0, 0, 0], [1e30, 1e30, 0, -1e30], [3e38, -3e38, 0, 0], [-INF, 1, 1, -INF], [-INF] * 4, [1e-30, 0, 0, 0]]
+    ).astype(dtype)
+    expected = np.array([[0.25] * 4, [0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0.5, 0.5, 0], [0] * 4, [0.25] * 4])
+    project = functools.partial(jaxloss.entmax, alpha=alpha)
+    np.testing.assert_allclose(project(rows), expected, rtol=1e-6)
+    slopes = jax.jit(jax.grad(lambda rows: jnp.sum(project(rows)[:, 0])))(rows)
+    assert np.isfinite(slopes).all()
+    assert np.isnan(project(np.array([0, np.nan, 1], dtype))).all()
+
+
+# --- the losses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_binary_sparsemax_is_that_of_two_classes(target: int) -> None:
+    scores = np.array([-2.0, -1.0, -0.3, 0.0, 0.6, 1.0, 5.0])
+    labels = np.full(7, target)
+    logits = np.stack([np.zeros(7), scores], axis=-1)
+    expected = optax.losses.sparsemax_loss(scores, labels)
+    np.testing.assert_allclose(jaxloss.sparsemax_loss(logits, labels, reduction="none"), expected, atol=1e-15)
+
+
+def test_alpha_makes_the_losses_one() -> None:
+    logits, labels, soft = RANDOM.normal(size=(4, 5)), RANDOM.integers(5, size=4), RANDOM.dirichlet(np.ones(5), size=4)
+    entropy = -np.mean(np.sum(soft * np.log(soft), axis=-1))
+    cross_entropy, sparsemax_loss = jaxloss.cross_entropy, jaxloss.sparsemax_loss
+    for targets, surplus in ((labels, 0.0), (soft, entropy)):
+        softmax, sparse = (jax.value_and_grad(loss)(logits, targets) for loss in (cross_entropy, sparsemax_loss))
+        loss = functools.partial(jax.value_and_grad(jaxloss.entmax_loss), logits, targets)
+        jax.tree.map(np.testing.assert_allclose, loss(alpha=1), (softmax[0] - surplus, softmax[1]))
+        jax.tree.map(np.testing.assert_array_equal, loss(alpha=2), sparse)
+        for alpha in (1.0, 2.0):  # from both sides, as all between
+            near = loss(alpha=alpha + 1e-7), loss(alpha=max(alpha - 1e-7, 1))
+            jax.tree.map(
+                functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), near, (loss(alpha=alpha),) * 2
+            )
+
+
+@over_alphas
+def test_the_loss_is_zero_where_the_map_gives_the_labels(alpha: float) -> None:
+    logits = RANDOM.normal(size=6)
+    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    value, slopes = loss(logits, jaxloss.entmax(logits, alpha=alpha))
+    assert value == 0
+    np.testing.assert_allclose(slopes, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("alpha", [1.2, 1.5, 2.0, 3.0])
+def test_the_loss_ends_at_its_margin(alpha: float) -> None:
+    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    margin = 1 / (alpha - 1)
+    value, slopes = loss(np.array([margin + 1e-9, 0.0]), np.array(0))
+    assert value == 0
+    assert not slopes.any()
+    assert loss(np.array([margin - 1e-2, 0.0]), np.array(0))[0] > 0
+
+
+def test_a_small_loss_has_all_its_digits() -> None:
+    gap = 2.0**-10
+    for soft in (np.array([1.0, 0.0], np.float32), np.array(0)):
+        value = jaxloss.sparsemax_loss(np.array([1 - gap, 0], np.float32), soft)
+        np.testing.assert_allclose(value, gap**2 / 4, rtol=1e-6)
+
+
+@over_alphas
+@pytest.mark.parametrize("labels", [np.array(1), np.array([0.25, 0.75, 0.0])], ids=["integer", "soft"])
+def test_a_shift_of_all_logits_changes_nothing(labels: np.ndarray, alpha: float) -> None:
+    labels = labels if labels.ndim == 0 else (1.004 * labels).astype(np.float32)  # as bfloat16 may sum up to
+    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    value, slopes = loss(np.array([0.5, 0, 1], np.float32), labels)
+    shifted, shifted_slopes = loss(np.array([1024.5, 1024, 1025], np.float32), labels)
+    np.testing.assert_allclose(shifted, value, rtol=1e-6)
+    np.testing.assert_allclose(shifted_slopes, slopes, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(np.sum(slopes), 0, atol=1e-6)
+
+
+@over_alphas
+@pytest.mark.parametrize("labels", [np.array(1), np.array([0.5, 0.5, 0.0])], ids=["integer", "soft"])
+def test_a_label_on_a_ruled_out_class(labels: np.ndarray, alpha: float) -> None:
+    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    for others in (0.0, -INF):
+        value, slopes = loss(np.array([others, -INF, others]), labels)
+        assert value == INF
+        assert np.isfinite(slopes).all()
+        assert slopes[1] == 0
+
+
+@over_alphas
+def test_a_class_ruled_out_does_not_exist(alpha: float) -> None:
+    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    value, slopes = loss(np.array([0.3, -INF, 1.0]), np.array([0.5, 0.0, 0.5]))
+    expected, without = loss(np.array([0.3, 1.0]), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(slopes, np.insert(without, 1, 0), rtol=1e-14)
+
+
+# --- of any maximum ---------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_logsumexp_is_cross_entropy() -> None:
+    loss = jaxloss.make_fenchel_young_loss(jax.nn.logsumexp)
+    logits, targets = RANDOM.normal(size=(2, 5, 3)), RANDOM.dirichlet(np.ones(5), size=(2, 3)).swapaxes(1, 2)
+    for found, expected in (
+        (loss(logits, targets, axis=1), jaxloss.cross_entropy(logits, targets, axis=1)),
+        (
+            loss(logits, targets, reduction="none"),
+            optax.losses.make_fenchel_young_loss(jax.nn.logsumexp)(jnp.asarray(logits), jnp.asarray(targets)),
+        ),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_the_maximum_may_close_over_parameters() -> None:
+    logits, targets = RANDOM.normal(size=(4, 3)), RANDOM.dirichlet(np.ones(3), size=4)
+
+    def loss(temperature: Any) -> jax.Array:
+        fenchel_young_loss: Callable[..., jax.Array] = jaxloss.make_fenchel_young_loss(
+            lambda row: temperature * jax.nn.logsumexp(row / temperature)
+        )
+        return fenchel_young_loss(logits, targets)
+
+    slope, step = jax.jit(jax.grad(loss))(0.7), 1e-6
+    np.testing.assert_allclose(slope, (loss(0.7 + step) - loss(0.7 - step)) / (2 * step), rtol=1e-7)
+
+
+def test_a_target_of_zero_on_a_ruled_out_logit_counts_nothing() -> None:
+    loss = jax.value_and_grad(jaxloss.make_fenchel_young_loss(jax.nn.logsumexp), argnums=(0, 1))
+    logits = np.array([0.0, -INF, 0.0])
+    value, slopes = loss(logits, np.array([1.0, 0.0, 0.0]))
+    np.testing.assert_allclose(value, math.log(2), rtol=1e-14)
+    np.testing.assert_allclose(slopes[0], [-0.5, 0, 0.5], rtol=1e-14)
+    value, slopes = loss(logits, np.array([0.0, 1.0, 0.0]))
+    assert value == INF
+    assert np.isfinite(slopes).all()
