@@ -52,7 +52,7 @@ def dice_loss(
 
     The inner sums are over the pixels of an image, so that a small region counts as much as a large one. Takes
     probabilities: apply `jax.nn.softmax`, or `jax.nn.sigmoid` for regions that may overlap. A class that is neither
-    there nor predicted costs 0, also without smoothing, and has gradient 0 then.
+    there nor predicted costs 0; without smoothing its gradient is 0 there.
 
     optax takes logits and adds 1 to Σ p t: a smoothing of 2 here. Keras adds 1e-7 below the line only, and sums over
     batch and classes too unless given an axis. MONAI smooths as here, and has classes second.
