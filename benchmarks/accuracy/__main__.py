@@ -1,0 +1,59 @@
+"""Study every loss, and write benchmarks/accuracy.json: `python -m benchmarks.accuracy`.
+
+`--quick` draws few inputs and leaves out those of 128k classes, to try a change out.
+"""
+
+import argparse
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from ..peers import versions
+from .peers import LIBRARIES
+from .study import studied
+from .subjects import SUBJECTS, WIDE_ROWS
+
+RESULTS = Path(__file__).parent.parent / "accuracy.json"
+
+
+def main() -> None:
+    """Studies, prints what it finds, and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="only try it out")
+    parser.add_argument("--only", default="", help="only calls that have this in their name")
+    parser.add_argument("--dtype", default="", help="only inputs of this dtype")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="file to write to (%(default)s)")
+    options = parser.parse_args()
+
+    start = time.perf_counter()
+    cases = []
+    for subject in SUBJECTS:
+        for dtype in subject.dtypes:
+            name = jnp.dtype(dtype).name
+            if options.quick and subject.count == WIDE_ROWS:
+                continue
+            if subject.function is None or options.only not in subject.name or options.dtype not in name:
+                continue
+            count = min(subject.count, 48) if options.quick else subject.count
+            case = studied(subject, count, dtype)
+            print(f"{time.perf_counter() - start:5.0f} s  {subject.name}, {name}", flush=True)
+            cases.append(case)
+    used = versions()
+    results = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: used[name] for name in ("jax", "jaxlib", *LIBRARIES) if name in used},
+        },
+        "cases": cases,
+    }
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"{time.perf_counter() - start:5.0f} s  wrote {options.json}")
+
+
+if __name__ == "__main__":
+    main()

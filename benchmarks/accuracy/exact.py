@@ -1,0 +1,163 @@
+"""Arithmetic with 100 digits on numbers that remember how they were made, for exact values and gradients.
+
+A formula that is computed with `Exact` may be the plain one: of its 100 digits, cancellation leaves more than enough,
+and no exponential overflows. Its gradient follows from the slopes of every step, by the chain rule backwards.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import mpmath
+
+MP = mpmath.MPContext()
+MP.dps = 100
+INF = MP.inf
+
+_order = itertools.count()
+
+
+class Exact:
+    """A number, and what it was made of: pairs of a number and the slope towards it."""
+
+    __slots__ = ("order", "sources", "value")
+
+    def __init__(self, value: Any, sources: Iterable[tuple["Exact", Any]] = ()) -> None:
+        """A constant, or a variable; with sources a step of a computation."""
+        self.value = MP.mpf(value)
+        self.sources = tuple(sources)
+        self.order = next(_order)
+
+    def __add__(self, other: Any) -> "Exact":
+        if isinstance(other, Exact):
+            return Exact(self.value + other.value, ((self, 1), (other, 1)))
+        return Exact(self.value + other, ((self, 1),))
+
+    def __mul__(self, other: Any) -> "Exact":
+        if isinstance(other, Exact):
+            return Exact(self.value * other.value, ((self, other.value), (other, self.value)))
+        return Exact(self.value * other, ((self, other),))
+
+    def __truediv__(self, other: Any) -> "Exact":
+        return self * (other**-1 if isinstance(other, Exact) else 1 / MP.mpf(other))
+
+    def __rtruediv__(self, other: Any) -> "Exact":
+        return self**-1 * other
+
+    def __pow__(self, exponent: Any) -> "Exact":
+        """To the power of a constant; the slope of 0 to a power is taken for 0 but for the exponent 1."""
+        flat = self.value == 0 and exponent != 1
+        return Exact(self.value**exponent, ((self, 0 if flat else exponent * self.value ** (exponent - 1)),))
+
+    def __neg__(self) -> "Exact":
+        return self * -1
+
+    def __sub__(self, other: Any) -> "Exact":
+        return self + -other
+
+    def __rsub__(self, other: Any) -> "Exact":
+        return -self + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == value_of(other))
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.value < value_of(other))
+
+    def __le__(self, other: Any) -> bool:
+        return bool(self.value <= value_of(other))
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self.value > value_of(other))
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(self.value >= value_of(other))
+
+    __hash__ = object.__hash__
+
+
+Number = Any  # an Exact, or a constant
+
+
+def value_of(number: Number) -> Any:
+    """The number alone."""
+    return number.value if isinstance(number, Exact) else number
+
+
+def constant(number: Number) -> Exact:
+    """The same number without its past: no gradient goes through it."""
+    return Exact(value_of(number))
+
+
+def gradient(result: Exact, variables: Sequence[Exact]) -> list[Any]:
+    """The derivatives of a result by variables."""
+    reached = {id(result): result}
+    waiting = [result]
+    while waiting:
+        for source, _ in waiting.pop().sources:
+            if id(source) not in reached:
+                reached[id(source)] = source
+                waiting.append(source)
+    slopes = dict.fromkeys(reached, MP.zero)
+    slopes[id(result)] = MP.one
+    # What was made later depends on what was made before, never the other way round.
+    for number in sorted(reached.values(), key=lambda number: -number.order):
+        slope = slopes[id(number)]
+        if slope:
+            for source, step in number.sources:
+                slopes[id(source)] += slope * step
+    return [slopes.get(id(variable), MP.zero) for variable in variables]
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+
+def _function(value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[[Number], Exact]:
+    """A function of one number from its value and its slope, which is one of the number and the value."""
+
+    def function(number: Number) -> Exact:
+        x = MP.mpf(value_of(number))
+        y = value(x)
+        return Exact(y, ((number, slope(x, y)),) if isinstance(number, Exact) else ())
+
+    return function
+
+
+exp = _function(MP.exp, lambda x, y: y)
+log = _function(MP.ln, lambda x, y: 1 / x)
+sqrt = _function(MP.sqrt, lambda x, y: 1 / (2 * y) if y else MP.zero)
+absolute = _function(abs, lambda x, y: MP.sign(x))
+tanh = _function(MP.tanh, lambda x, y: 1 - y * y)
+sigmoid = _function(lambda x: 1 / (1 + MP.exp(-x)), lambda x, y: y * (1 - y))
+normal_cdf = _function(MP.ncdf, lambda x, y: MP.npdf(x))
+log_gamma = _function(MP.loggamma, lambda x, y: MP.digamma(x))
+
+
+def softplus(number: Number) -> Exact:
+    """log(1 + exp(x))."""
+    return log(1 + exp(number))
+
+
+def total(numbers: Iterable[Number]) -> Exact:
+    """The sum."""
+    numbers = list(numbers)
+    return Exact(MP.fsum(map(value_of, numbers)), [(number, 1) for number in numbers if isinstance(number, Exact)])
+
+
+def logsumexp(numbers: Iterable[Exact]) -> Exact:
+    """The log of the sum of exponentials."""
+    numbers = list(numbers)
+    exponentials = [MP.exp(number.value) for number in numbers]
+    whole = MP.fsum(exponentials)
+    return Exact(MP.ln(whole), [(number, part / whole) for number, part in zip(numbers, exponentials, strict=True)])
+
+
+def largest(numbers: Iterable[Exact]) -> Exact:
+    """The maximum, whose slope is shared evenly where several are largest."""
+    numbers = list(numbers)
+    most = max(number.value for number in numbers)
+    ties = [number for number in numbers if number.value == most]
+    return Exact(most, [(number, MP.one / len(ties)) for number in ties])

@@ -1,0 +1,219 @@
+"""The same losses in optax, torch and Keras, unreduced, where they have them.
+
+A call takes the inputs and those of the options that the library has; with others it does not take part. Where a
+library has a safeguard of its own instead of the formula, such as a clip, that stays: it is what its users get. A loss
+of the same name that is defined otherwise is left out.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..peers import keras, optax, present, torch
+
+Call = Callable[..., Any]
+LIBRARIES = ("optax", "torch", "Keras")
+
+
+def calls(loss: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Call]]:
+    """The libraries that have the loss with these options, and their calls."""
+    for library in LIBRARIES:
+        call = PEERS.get(loss, {}).get(library)
+        if call is not None and present(library) and _takes(call, options):
+            yield library, call
+
+
+def _takes(call: Call, options: Mapping[str, Any]) -> bool:
+    parameters = inspect.signature(call).parameters
+    required = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    return required <= set(options) <= set(parameters)
+
+
+def _f() -> Any:
+    return torch.nn.functional
+
+
+def _one_hot(logits: jax.Array, labels: jax.Array, smoothing: Any = 0) -> jax.Array:
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return labels
+    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.losses.smooth_labels(targets, smoothing) if smoothing else targets
+
+
+def _optax_cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> Any:
+    if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    # The one of two that takes a logit of -inf.
+    return optax.losses.safe_softmax_cross_entropy(logits, _one_hot(logits, labels, label_smoothing))
+
+
+def _torch_cross_entropy(logits: Any, labels: Any, class_weights: Any = None, label_smoothing: float = 0.0) -> Any:
+    return _f().cross_entropy(logits, labels, _like(class_weights, logits), None, -100, None, "none", label_smoothing)
+
+
+def _like(option: Any, tensor: Any) -> Any:
+    return None if option is None else torch.as_tensor(option).to(tensor)
+
+
+def _keras_cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> Any:
+    if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
+        return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    targets = _one_hot(logits, labels)
+    return keras.losses.categorical_crossentropy(
+        targets, logits, from_logits=True, label_smoothing=label_smoothing
+    )
+
+
+def _torch_binary_cross_entropy_with_logits(logits: Any, targets: Any, pos_weight: Any = None) -> Any:
+    weight = _like(pos_weight, logits)
+    return _f().binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
+
+
+def _entrywise(loss: Call) -> Call:
+    """A loss of Keras, which takes means over the last axis, with one entry there."""
+
+    def call(predictions: jax.Array, targets: jax.Array) -> Any:
+        return loss(targets[..., None], predictions[..., None])
+
+    return call
+
+
+def _torch_adaptive(hidden: Any, labels: Any, head: Any, tails: Any, cutoffs: Any) -> Any:
+    kernels = [kernel for pair in tails for kernel in pair]
+    classes = cutoffs[-1] + kernels[-1].shape[-1]
+    module = torch.nn.AdaptiveLogSoftmaxWithLoss(hidden.shape[-1], classes, cutoffs, div_value=1).to(hidden.dtype)
+    names = [f"tail.{index // 2}.{index % 2}.weight" for index in range(len(kernels))]
+    parameters = {"head.weight": head.T} | {name: kernel.T for name, kernel in zip(names, kernels, strict=True)}
+    return -torch.func.functional_call(module, parameters, (hidden, labels))[0]
+
+
+def _torch_ctc(logits: Any, labels: Any, logit_lengths: Any, label_lengths: Any, zero_infinity: bool = False) -> Any:
+    log_probs = logits.log_softmax(-1).movedim(0, 1)
+    return _f().ctc_loss(
+        log_probs, labels, logit_lengths, label_lengths, reduction="none", zero_infinity=zero_infinity
+    )
+
+
+def _optax_ctc(logits: jax.Array, labels: jax.Array, logit_lengths: jax.Array, label_lengths: jax.Array) -> Any:
+    logit_paddings = jnp.arange(logits.shape[1]) >= logit_lengths[:, None]
+    label_paddings = jnp.arange(labels.shape[1]) >= label_lengths[:, None]
+    return optax.losses.ctc_loss(logits, logit_paddings.astype(jnp.float32), labels, label_paddings.astype(jnp.float32))
+
+
+def _torch_triplet(
+    anchors: Any, positives: Any, negatives: Any, margin: Any = 1.0, p: Any = 2.0, eps: Any = 1e-6, swap: bool = False
+) -> Any:
+    return _f().triplet_margin_loss(
+        anchors, positives, negatives, margin=margin, p=p, eps=eps, swap=swap, reduction="none"
+    )
+
+
+def _manhattan(x: Any, y: Any) -> Any:
+    return (x - y).abs().sum(-1)
+
+
+def _torch_triplet_with_distance(
+    anchors: Any, positives: Any, negatives: Any, distance_function: Any, margin: Any = 1.0, swap: bool = False
+) -> Any:
+    return _f().triplet_margin_with_distance_loss(
+        anchors, positives, negatives, distance_function=_manhattan, margin=margin, swap=swap, reduction="none"
+    )
+
+
+def _torch_multi_margin(logits: Any, labels: Any, p: Any = 1, margin: Any = 1.0, class_weights: Any = None) -> Any:
+    weight = _like(class_weights, logits)
+    return _f().multi_margin_loss(logits, labels, p=p, margin=margin, weight=weight, reduction="none")
+
+
+PEERS: dict[str, dict[str, Call]] = {
+    # Regression.
+    "l1_loss": {
+        "torch": lambda x, y: _f().l1_loss(x, y, reduction="none"),
+        "Keras": lambda x, y: _entrywise(keras.losses.mean_absolute_error)(x, y),
+    },
+    "mse_loss": {
+        "optax": lambda x, y: optax.losses.squared_error(x, y),
+        "torch": lambda x, y: _f().mse_loss(x, y, reduction="none"),
+        "Keras": lambda x, y: _entrywise(keras.losses.mean_squared_error)(x, y),
+    },
+    "huber_loss": {
+        "optax": lambda x, y, delta=1.0: optax.losses.huber_loss(x, y, delta=delta),
+        "torch": lambda x, y, delta=1.0: _f().huber_loss(x, y, delta=delta, reduction="none"),
+        "Keras": lambda x, y, delta=1.0: keras.losses.huber(y[..., None], x[..., None], delta),
+    },
+    "smooth_l1_loss": {"torch": lambda x, y, beta=1.0: _f().smooth_l1_loss(x, y, beta=beta, reduction="none")},
+    # Likelihood.
+    "gaussian_nll_loss": {
+        "torch": lambda means, y, variances, full=False, eps=1e-6: _f().gaussian_nll_loss(
+            means, y, variances, full=full, eps=eps, reduction="none"
+        )
+    },
+    "poisson_nll_loss": {
+        "torch": lambda x, y, log_input=True, full=False, eps=1e-8: _f().poisson_nll_loss(
+            x, y, log_input=log_input, full=full, eps=eps, reduction="none"
+        ),
+        # Only with rates, and the eps that is Keras's own.
+        "Keras": lambda x, y, *, log_input, eps: _entrywise(keras.losses.poisson)(x, y),
+    },
+    # Classification.
+    "cross_entropy": {
+        "optax": _optax_cross_entropy,
+        "torch": _torch_cross_entropy,
+        "Keras": _keras_cross_entropy,
+    },
+    "nll_loss": {
+        "torch": lambda log_probs, labels, class_weights=None: _f().nll_loss(
+            log_probs, labels, _like(class_weights, log_probs), reduction="none"
+        )
+    },
+    "binary_cross_entropy": {
+        "torch": lambda probs, y: _f().binary_cross_entropy(probs, y.detach(), reduction="none"),
+        "Keras": lambda probs, y: _entrywise(keras.losses.binary_crossentropy)(probs, y),
+    },
+    "binary_cross_entropy_with_logits": {
+        "optax": lambda logits, y: optax.losses.sigmoid_binary_cross_entropy(logits, y),
+        "torch": _torch_binary_cross_entropy_with_logits,
+        "Keras": lambda logits, y, label_smoothing=0.0: keras.losses.binary_crossentropy(
+            y[..., None], logits[..., None], from_logits=True, label_smoothing=label_smoothing
+        ),
+    },
+    "multilabel_soft_margin_loss": {
+        "torch": lambda logits, y, class_weights=None: _f().multilabel_soft_margin_loss(
+            logits, y, _like(class_weights, logits), reduction="none"
+        )
+    },
+    "adaptive_log_softmax_with_loss": {"torch": _torch_adaptive},
+    # Linear.
+    "linear_cross_entropy": {
+        "optax": lambda hidden, kernel, labels: _optax_cross_entropy(hidden @ kernel, labels),
+        "torch": lambda hidden, kernel, labels: _f().linear_cross_entropy(hidden, kernel.T, labels, reduction="none"),
+        "Keras": lambda hidden, kernel, labels: _keras_cross_entropy(hidden @ kernel, labels),
+    },
+    # Margin.
+    "margin_ranking_loss": {
+        "torch": lambda x1, x2, y, margin=0.0: _f().margin_ranking_loss(x1, x2, y, margin=margin, reduction="none")
+    },
+    "hinge_embedding_loss": {
+        "torch": lambda x, y, margin=1.0: _f().hinge_embedding_loss(x, y, margin=margin, reduction="none")
+    },
+    "soft_margin_loss": {"torch": lambda x, y: _f().soft_margin_loss(x, y, reduction="none")},
+    "cosine_embedding_loss": {
+        "torch": lambda x1, x2, y, margin=0.0: _f().cosine_embedding_loss(x1, x2, y, margin=margin, reduction="none")
+    },
+    "triplet_margin_loss": {"torch": _torch_triplet},
+    "triplet_margin_with_distance_loss": {"torch": _torch_triplet_with_distance},
+    "multi_margin_loss": {"torch": _torch_multi_margin},
+    "multilabel_margin_loss": {"torch": lambda logits, labels: _f().multilabel_margin_loss(logits, labels, reduction="none")},
+    # Divergence.
+    "kl_div": {
+        "optax": lambda p, y, log_target=False: (
+            optax.losses.kl_divergence_with_log_targets if log_target else optax.losses.kl_divergence
+        )(p, y),
+        "torch": lambda p, y, log_target=False: _f().kl_div(p, y, reduction="none", log_target=log_target).sum(-1),
+    },
+    # Sequence.
+    "ctc_loss": {"optax": _optax_ctc, "torch": _torch_ctc},
+}
