@@ -18,14 +18,18 @@ _order = itertools.count()
 
 
 class Exact:
-    """A number, and what it was made of: pairs of a number and the slope towards it."""
+    """A number, and what it was made of: pairs of a number and the slope towards it.
 
-    __slots__ = ("order", "sources", "value")
+    At a kink there is no slope, and its sources have no derivative.
+    """
 
-    def __init__(self, value: Any, sources: Iterable[tuple["Exact", Any]] = ()) -> None:
+    __slots__ = ("kink", "order", "sources", "value")
+
+    def __init__(self, value: Any, sources: Iterable[tuple["Exact", Any]] = (), *, kink: bool = False) -> None:
         """A constant, or a variable; with sources a step of a computation."""
         self.value = MP.mpf(value)
         self.sources = tuple(sources)
+        self.kink = kink
         self.order = next(_order)
 
     def __add__(self, other: Any) -> "Exact":
@@ -45,9 +49,9 @@ class Exact:
         return self**-1 * other
 
     def __pow__(self, exponent: Any) -> "Exact":
-        """To the power of a constant; the slope of 0 to a power is taken for 0 but for the exponent 1."""
-        flat = self.value == 0 and exponent != 1
-        return Exact(self.value**exponent, ((self, 0 if flat else exponent * self.value ** (exponent - 1)),))
+        """To the power of a constant."""
+        slope = 0 if self.value == 0 and exponent < 1 else exponent * self.value ** (exponent - 1)
+        return Exact(self.value**exponent, ((self, slope),), kink=self.value == 0 and exponent < 1)
 
     def __neg__(self) -> "Exact":
         return self * -1
@@ -92,8 +96,13 @@ def constant(number: Number) -> Exact:
     return Exact(value_of(number))
 
 
+def kink(value: Any, *sources: Exact) -> Exact:
+    """A number that has no derivative by its sources."""
+    return Exact(value, ((source, 0) for source in sources), kink=True)
+
+
 def gradient(result: Exact, variables: Sequence[Exact]) -> list[Any]:
-    """The derivatives of a result by variables."""
+    """The derivatives of a result by variables: NaN for those that have none."""
     reached = {id(result): result}
     waiting = [result]
     while waiting:
@@ -106,7 +115,9 @@ def gradient(result: Exact, variables: Sequence[Exact]) -> list[Any]:
     # What was made later depends on what was made before, never the other way round.
     for number in sorted(reached.values(), key=lambda number: -number.order):
         slope = slopes[id(number)]
-        if slope:
+        if MP.isnan(slope) or (slope and number.kink):
+            slopes |= {id(source): MP.nan for source, _ in number.sources}
+        elif slope:
             for source, step in number.sources:
                 slopes[id(source)] += slope * step
     return [slopes.get(id(variable), MP.zero) for variable in variables]
@@ -116,20 +127,22 @@ def gradient(result: Exact, variables: Sequence[Exact]) -> list[Any]:
 
 
 def _function(value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[[Number], Exact]:
-    """A function of one number from its value and its slope, which is one of the number and the value."""
+    """A function of one number, from its value and its slope by the number and the value: None at a kink."""
 
     def function(number: Number) -> Exact:
         x = MP.mpf(value_of(number))
         y = value(x)
-        return Exact(y, ((number, slope(x, y)),) if isinstance(number, Exact) else ())
+        step = slope(x, y)
+        sources = ((number, step),) if isinstance(number, Exact) else ()
+        return Exact(y, sources, kink=step is None)
 
     return function
 
 
 exp = _function(MP.exp, lambda x, y: y)
 log = _function(MP.ln, lambda x, y: 1 / x)
-sqrt = _function(MP.sqrt, lambda x, y: 1 / (2 * y) if y else MP.zero)
-absolute = _function(abs, lambda x, y: MP.sign(x))
+sqrt = _function(MP.sqrt, lambda x, y: 1 / (2 * y) if y else None)
+absolute = _function(abs, lambda x, y: MP.sign(x) if x else None)
 tanh = _function(MP.tanh, lambda x, y: 1 - y * y)
 sigmoid = _function(lambda x: 1 / (1 + MP.exp(-x)), lambda x, y: y * (1 - y))
 normal_cdf = _function(MP.ncdf, lambda x, y: MP.npdf(x))
@@ -156,8 +169,13 @@ def logsumexp(numbers: Iterable[Exact]) -> Exact:
 
 
 def largest(numbers: Iterable[Exact]) -> Exact:
-    """The maximum, whose slope is shared evenly where several are largest."""
+    """The maximum, with a kink where several are largest."""
     numbers = list(numbers)
     most = max(number.value for number in numbers)
     ties = [number for number in numbers if number.value == most]
-    return Exact(most, [(number, MP.one / len(ties)) for number in ties])
+    return Exact(most, ((number, 1) for number in ties), kink=len(ties) > 1)
+
+
+def hinge(number: Exact) -> Exact:
+    """max(0, x)."""
+    return largest([number, Exact(0)])

@@ -62,9 +62,7 @@ def _keras_cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: 
     if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
         return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     targets = _one_hot(logits, labels)
-    return keras.losses.categorical_crossentropy(
-        targets, logits, from_logits=True, label_smoothing=label_smoothing
-    )
+    return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=label_smoothing)
 
 
 def _torch_binary_cross_entropy_with_logits(logits: Any, targets: Any, pos_weight: Any = None) -> Any:
@@ -92,9 +90,7 @@ def _torch_adaptive(hidden: Any, labels: Any, head: Any, tails: Any, cutoffs: An
 
 def _torch_ctc(logits: Any, labels: Any, logit_lengths: Any, label_lengths: Any, zero_infinity: bool = False) -> Any:
     log_probs = logits.log_softmax(-1).movedim(0, 1)
-    return _f().ctc_loss(
-        log_probs, labels, logit_lengths, label_lengths, reduction="none", zero_infinity=zero_infinity
-    )
+    return _f().ctc_loss(log_probs, labels, logit_lengths, label_lengths, reduction="none", zero_infinity=zero_infinity)
 
 
 def _optax_ctc(logits: jax.Array, labels: jax.Array, logit_lengths: jax.Array, label_lengths: jax.Array) -> Any:
@@ -128,6 +124,34 @@ def _torch_multi_margin(logits: Any, labels: Any, p: Any = 1, margin: Any = 1.0,
     return _f().multi_margin_loss(logits, labels, p=p, margin=margin, weight=weight, reduction="none")
 
 
+def _torch_distribution(name: str, *parameters: Any) -> Any:
+    return getattr(torch.distributions, name)(*parameters, validate_args=False)
+
+
+def _torch_negative_binomial(means: Any, targets: Any, dispersions: Any) -> Any:
+    count = 1 / dispersions
+    return -_torch_distribution("NegativeBinomial", count, means / (count + means)).log_prob(targets)
+
+
+def _torch_gaussian_mixture(means: Any, targets: Any, scales: Any, logits: Any) -> Any:
+    weights = torch.distributions.Categorical(logits=logits, validate_args=False)
+    components = _torch_distribution("Normal", means, scales)
+    return -_torch_distribution("MixtureSameFamily", weights, components).log_prob(targets)
+
+
+def _torch_gaussian_kl(means: Any, log_variances: Any) -> Any:
+    codes = _torch_distribution("Normal", means, (log_variances / 2).exp())
+    prior = _torch_distribution("Normal", torch.zeros_like(means), torch.ones_like(means))
+    return torch.distributions.kl_divergence(codes, prior).sum(-1)
+
+
+def _keras_sigmoid_focal(logits: jax.Array, targets: jax.Array, alpha: Any = None, gamma: float = 2.0) -> Any:
+    balanced = {} if alpha is None else {"apply_class_balancing": True, "alpha": alpha}
+    return keras.losses.binary_focal_crossentropy(
+        targets[..., None], logits[..., None], gamma=gamma, from_logits=True, **balanced
+    )
+
+
 PEERS: dict[str, dict[str, Call]] = {
     # Regression.
     "l1_loss": {
@@ -145,6 +169,17 @@ PEERS: dict[str, dict[str, Call]] = {
         "Keras": lambda x, y, delta=1.0: keras.losses.huber(y[..., None], x[..., None], delta),
     },
     "smooth_l1_loss": {"torch": lambda x, y, beta=1.0: _f().smooth_l1_loss(x, y, beta=beta, reduction="none")},
+    "log_cosh_loss": {
+        "optax": lambda x, y: optax.losses.log_cosh(x, y),
+        "Keras": lambda x, y: _entrywise(keras.losses.log_cosh)(x, y),
+    },
+    "mape_loss": {"Keras": lambda x, y: _entrywise(keras.losses.mean_absolute_percentage_error)(x, y)},
+    "msle_loss": {"Keras": lambda x, y: _entrywise(keras.losses.mean_squared_logarithmic_error)(x, y)},
+    "cosine_distance": {
+        "optax": lambda x, y: optax.losses.cosine_distance(x, y),
+        "torch": lambda x, y: 1 - _f().cosine_similarity(x, y, dim=-1),
+        "Keras": lambda x, y: 1 + keras.losses.cosine_similarity(y, x),
+    },
     # Likelihood.
     "gaussian_nll_loss": {
         "torch": lambda means, y, variances, full=False, eps=1e-6: _f().gaussian_nll_loss(
@@ -158,6 +193,12 @@ PEERS: dict[str, dict[str, Call]] = {
         # Only with rates, and the eps that is Keras's own.
         "Keras": lambda x, y, *, log_input, eps: _entrywise(keras.losses.poisson)(x, y),
     },
+    "negative_binomial_nll_loss": {"torch": _torch_negative_binomial},
+    "laplace_nll_loss": {"torch": lambda x, y, scales: -_torch_distribution("Laplace", x, scales).log_prob(y)},
+    "student_t_nll_loss": {
+        "torch": lambda x, y, scales, dfs: -_torch_distribution("StudentT", dfs, x, scales).log_prob(y)
+    },
+    "gaussian_mixture_nll_loss": {"torch": _torch_gaussian_mixture},
     # Classification.
     "cross_entropy": {
         "optax": _optax_cross_entropy,
@@ -185,6 +226,28 @@ PEERS: dict[str, dict[str, Call]] = {
             logits, y, _like(class_weights, logits), reduction="none"
         )
     },
+    "sigmoid_focal_loss": {
+        "optax": lambda logits, y, alpha=None, gamma=2.0: optax.losses.sigmoid_focal_loss(
+            logits, y, alpha=alpha, gamma=gamma
+        ),
+        "Keras": _keras_sigmoid_focal,
+    },
+    "softmax_focal_loss": {
+        "Keras": lambda logits, labels, gamma=2.0: keras.losses.categorical_focal_crossentropy(
+            _one_hot(logits, labels), logits, alpha=1.0, gamma=gamma, from_logits=True
+        )
+    },
+    "poly_cross_entropy": {
+        "optax": lambda logits, labels, poly_weight=2.0: optax.losses.poly_loss_cross_entropy(
+            logits, _one_hot(logits, labels), epsilon=poly_weight
+        )
+    },
+    "generalized_cross_entropy": {
+        "Keras": lambda logits, labels, q=0.7: keras.losses.categorical_generalized_cross_entropy(
+            labels, jax.nn.softmax(logits), q
+        )
+    },
+    "sparsemax_loss": {"optax": lambda logits, labels: optax.losses.multiclass_sparsemax_loss(logits, labels)},
     "adaptive_log_softmax_with_loss": {"torch": _torch_adaptive},
     # Linear.
     "linear_cross_entropy": {
@@ -200,19 +263,38 @@ PEERS: dict[str, dict[str, Call]] = {
         "torch": lambda x, y, margin=1.0: _f().hinge_embedding_loss(x, y, margin=margin, reduction="none")
     },
     "soft_margin_loss": {"torch": lambda x, y: _f().soft_margin_loss(x, y, reduction="none")},
+    "hinge_loss": {
+        "optax": lambda logits, y: optax.losses.hinge_loss(logits, y),
+        "Keras": lambda logits, y: _entrywise(keras.losses.hinge)(logits, y),
+    },
+    "squared_hinge_loss": {"Keras": lambda logits, y: _entrywise(keras.losses.squared_hinge)(logits, y)},
+    "perceptron_loss": {"optax": lambda logits, y: optax.losses.perceptron_loss(logits, y)},
+    "multiclass_hinge_loss": {"optax": lambda logits, labels: optax.losses.multiclass_hinge_loss(logits, labels)},
+    "multiclass_perceptron_loss": {
+        "optax": lambda logits, labels: optax.losses.multiclass_perceptron_loss(logits, labels)
+    },
     "cosine_embedding_loss": {
         "torch": lambda x1, x2, y, margin=0.0: _f().cosine_embedding_loss(x1, x2, y, margin=margin, reduction="none")
     },
     "triplet_margin_loss": {"torch": _torch_triplet},
     "triplet_margin_with_distance_loss": {"torch": _torch_triplet_with_distance},
     "multi_margin_loss": {"torch": _torch_multi_margin},
-    "multilabel_margin_loss": {"torch": lambda logits, labels: _f().multilabel_margin_loss(logits, labels, reduction="none")},
+    "multilabel_margin_loss": {
+        "torch": lambda logits, labels: _f().multilabel_margin_loss(logits, labels, reduction="none")
+    },
     # Divergence.
     "kl_div": {
         "optax": lambda p, y, log_target=False: (
             optax.losses.kl_divergence_with_log_targets if log_target else optax.losses.kl_divergence
         )(p, y),
         "torch": lambda p, y, log_target=False: _f().kl_div(p, y, reduction="none", log_target=log_target).sum(-1),
+    },
+    "generalized_kl_div": {"optax": lambda p, y: optax.losses.generalized_kl_divergence(p, y)},
+    "gaussian_kl": {"torch": _torch_gaussian_kl},
+    # Metric, ranking, segmentation.
+    "nt_xent_loss": {"optax": lambda embeddings, labels: optax.losses.ntxent(embeddings, labels)},
+    "ranking_softmax_loss": {
+        "optax": lambda scores, relevance: optax.losses.ranking_softmax_loss(scores, relevance, reduce_fn=None)
     },
     # Sequence.
     "ctc_loss": {"optax": _optax_ctc, "torch": _torch_ctc},

@@ -2,9 +2,11 @@
 
 The unit of an error is a unit in the last place of the truth: of float32 for values, of the input's dtype for
 gradients. An error below the least normal number is none, as hardware may take what lies there for 0. One as large as
-the truth itself is all there can be: no digit is right.
+the truth itself is all there can be: no digit is right. Truths beyond the dtype do not count, nor do gradients at kinks;
+but there too they have to be finite.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,12 +38,10 @@ def studied(subject: Subject, count: int, dtype: Any) -> Results:
     """Everything about one call on inputs of one dtype, as it goes into the results."""
     inputs = subject.inputs(count, dtype)
     true = truth(subject, inputs)
-    assert subject.function is not None
-    calls = [("jaxloss", partial(subject.function, reduction="none")), *peers.calls(subject.loss, subject.options)]
-    outcomes = {}
-    for library, call in calls:
-        run = _torch_outcome if library == "torch" else _jax_outcome
-        outcomes[library] = run(subject, partial(call, **subject.options), inputs)
+    outcomes = {"jaxloss": jaxloss_outcome(subject, inputs)}
+    for library, call in peers.calls(subject.loss, subject.options):
+        outcome = _torch_outcome if library == "torch" else _jax_outcome
+        outcomes[library] = outcome(subject, partial(call, **subject.options), inputs)
     return {
         "family": subject.family,
         "call": subject.name,
@@ -57,11 +57,9 @@ def studied(subject: Subject, count: int, dtype: Any) -> Results:
 
 def truth(subject: Subject, inputs: Sequence[Array]) -> Outcome:
     """What the reference says, rounded to float64. Where the loss is infinite its gradients are too: neither counts."""
-    reference = partial(subject.reference, **_exact_options(subject.options))
+    reference = partial(subject.reference, **_exact_options({**_defaults(subject.reference), **subject.options}))
     values: list[Any] = []
-    gradients: list[Array | None] = [
-        np.empty(array.shape) if _is_floating(array) else None for array in inputs
-    ]
+    gradients: list[Array | None] = [np.empty(array.shape) if _is_floating(array) else None for array in inputs]
     for case in range(len(inputs[0])):
         variables = [_lifted(array[case]) for array in inputs]
         result = reference(*subject.arranged(*variables))
@@ -74,6 +72,11 @@ def truth(subject: Subject, inputs: Sequence[Array]) -> Outcome:
                 slot[case] = np.array([float(next(slopes)) for _ in _leaves(variable)]).reshape(slot.shape[1:])
         values.append([float(number.value) for number in results] if isinstance(result, list) else float(result.value))
     return Outcome(np.array(values), gradients)
+
+
+def _defaults(reference: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(reference).parameters
+    return {name: p.default for name, p in parameters.items() if isinstance(p.default, float)}
 
 
 def _exact_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +108,12 @@ def _is_floating(array: Any) -> bool:
 
 
 # --- the libraries ----------------------------------------------------------------------------------------------------
+
+
+def jaxloss_outcome(subject: Subject, inputs: Sequence[Array]) -> Outcome:
+    """What jaxloss computes."""
+    assert subject.function is not None
+    return _jax_outcome(subject, partial(subject.function, reduction=subject.reduction, **subject.options), inputs)
 
 
 def _jax_outcome(subject: Subject, call: Callable[..., Any], inputs: Sequence[Array]) -> Outcome:
@@ -148,7 +157,10 @@ def _over_cases(subject: Subject, run: Callable[..., list[Array]], inputs: Seque
     """All cases in one call, or each by itself."""
     if not subject.whole:
         return run(*inputs)
-    return [np.stack(np.broadcast_arrays(*arrays)) for arrays in zip(*(run(*case) for case in zip(*inputs, strict=True)), strict=True)]
+    return [
+        np.stack(np.broadcast_arrays(*arrays))
+        for arrays in zip(*(run(*case) for case in zip(*inputs, strict=True)), strict=True)
+    ]
 
 
 def _tensor(array: Array) -> Any:
@@ -172,20 +184,20 @@ def compared(outcome: Outcome, true: Outcome, dtype: Any) -> Results:
 
 
 def summary(result: Array, true: Array, dtype: Any) -> Results:
-    """The worst error, the 99th percentile, and how many results are not finite, of those that can be right."""
+    """The worst error, the 99th percentile, and how many results are not finite; of how many entries."""
     errors = ulps(result, true, dtype)
     counted = errors[~np.isnan(errors)]
-    finite = counted[counted < np.inf]
+    could_be_finite = ~(np.abs(true) > float(jnp.finfo(dtype).max))
     return {
         "entries": counted.size,
-        "not_finite": int(counted.size - finite.size),
-        "worst": float(finite.max(initial=0)),
-        "p99": float(np.percentile(finite, 99)) if finite.size else 0.0,
+        "not_finite": int(np.sum(could_be_finite & ~np.isfinite(result))),
+        "worst": float(counted.max(initial=0)),
+        "p99": float(np.percentile(counted, 99)) if counted.size else 0.0,
     }
 
 
 def ulps(result: Array, true: Array, dtype: Any) -> Array:
-    """Errors in units in the last place: inf for results that are not finite, NaN where the truth does not fit."""
+    """Errors in units in the last place, NaN where they do not count."""
     info = jnp.finfo(dtype)
     digits = info.nmant + 1
     _, exponents = np.frexp(true)
@@ -196,7 +208,7 @@ def ulps(result: Array, true: Array, dtype: Any) -> Array:
     # All hardware has the subnormals of float16; they are normal in float32.
     negligible = 0.0 if dtype == jnp.float16 else float(info.tiny)
     errors = np.where(distances <= negligible, 0.0, errors)
-    errors = np.where(np.isfinite(result), errors, np.inf)
+    errors = np.where(np.isfinite(result), errors, 2.0**digits)
     return np.where(np.abs(true) <= float(info.max), errors, np.nan)
 
 
@@ -210,7 +222,7 @@ def worst(outcome: Outcome, true: Outcome, inputs: Sequence[Array], dtype: Any) 
 
 
 def _worst_case(result: Array, true: Array, inputs: Sequence[Array], dtype: Any) -> Results:
-    errors = np.nan_to_num(ulps(result, true, dtype), nan=-1, posinf=np.inf)
+    errors = np.nan_to_num(ulps(result, true, dtype), nan=-1.0)
     case = np.unravel_index(np.argmax(errors), errors.shape)[0]
     return {
         "inputs": [_short(array[case]) for array in inputs],

@@ -36,6 +36,7 @@ class Subject:
         options: The options of the call. Those that every library rounds otherwise are powers of two.
         count: How many entries, rows or batches.
         whole: Whether a case is a batch, which is handed to the loss by itself.
+        reduction: "none", or "mean" where the others have nothing else.
         arranged: From arrays to the arguments of the loss.
         title: What is special about the inputs.
         dtypes: Those of the inputs.
@@ -47,6 +48,7 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
     count: int = ENTRIES
     whole: bool = False
+    reduction: str = "none"
     arranged: Callable[..., Inputs] = _as_is
     title: str = ""
     dtypes: tuple[Any, ...] = (jnp.float32, jnp.bfloat16, jnp.float16)
@@ -188,6 +190,71 @@ def _frames(d: Draw) -> Inputs:
     )
 
 
+def _scaled_pairs(d: Draw) -> Inputs:
+    """With a scale for each pair, often that of their difference."""
+    x, y = _pairs(d)
+    scales = np.where(d.rng.random(d.count) < 0.3, np.abs(x - y) * (1 + d.rng.random(d.count)), d.rates())
+    return x, y, scales
+
+
+def _student(d: Draw) -> Inputs:
+    return *_scaled_pairs(d), np.maximum(d.rates(), 10**-d.decades)
+
+
+def _overdispersed(d: Draw) -> Inputs:
+    return d.rates(), d.counts().astype(np.int32), d.rates()
+
+
+def _mixtures(d: Draw) -> Inputs:
+    means = d.vectors(3)
+    targets = d.near(means[:, 0])
+    return means, targets, np.abs(d.similar(means - targets[:, None])), d.class_logits(3)
+
+
+def _amounts(d: Draw) -> Inputs:
+    """Positive numbers, and others that are often close to them, or 0."""
+    means = np.maximum(d.rates(), 10**-d.decades)
+    return means, np.abs(d.near(means))
+
+
+def _ensembles(d: Draw) -> Inputs:
+    members = d.vectors(5)
+    return members, d.near(members[:, 0])
+
+
+def _quantiles(d: Draw) -> Inputs:
+    predictions = d.vectors(3)
+    return predictions, d.near(predictions[:, 0])
+
+
+def _two_samples(d: Draw) -> Inputs:
+    return d.vectors(3), d.vectors(4)
+
+
+def _codes(d: Draw) -> Inputs:
+    means = d.vectors(FEATURES)
+    return means, np.clip(d.similar(means), -80, 80)
+
+
+def _regions(d: Draw) -> Inputs:
+    """Images of nine pixels."""
+    shape = (d.count, 9, CLASSES)
+    pixels = Draw(d.rng, d.count * 9, d.dtype)
+    probs = pixels.distributions(np.zeros((pixels.count, CLASSES))).reshape(shape)
+    sure = d.rng.random((d.count, 1)) < 0.3
+    labels = np.where(sure, probs.argmax(-1), d.rng.integers(0, CLASSES, shape[:-1]))
+    return probs, labels.astype(np.int32)
+
+
+def _embedded(d: Draw) -> Inputs:
+    """Batches of vectors, with pairs that point the same way."""
+    n = 6
+    vectors = d.rng.standard_normal((d.count, n, FEATURES)) * np.abs(d.magnitudes(d.count, n, 1)) ** 0.2
+    vectors[:, 1] = np.where(d.rng.random((d.count, 1)) < 0.5, 2 * vectors[:, 0], vectors[:, 1])
+    vectors[:, 2] *= d.rng.random((d.count, 1)) < 0.8  # some are zero
+    return vectors, d.rng.integers(0, 3, (d.count, n)).astype(np.int32)
+
+
 def _layer(d: Draw) -> Inputs:
     """Batches of features with their kernels, of every scale."""
     rows = 3
@@ -218,7 +285,7 @@ def _pairs_of_kernels(hidden: Any, labels: Any, head: Any, *kernels: Any) -> Inp
 
 
 def _manhattan(x: Any, y: Any) -> Any:
-    return jnp.abs(x - y).sum(axis=-1)
+    return ((x - y) * jnp.sign(x - y)).sum(axis=-1)  # without a slope at 0, where that of `jnp.abs` is 1
 
 
 # --- the losses -------------------------------------------------------------------------------------------------------
@@ -232,6 +299,9 @@ DISTANCE = {"distance_function": _manhattan}
 
 REGRESSION, LIKELIHOOD, CLASSIFICATION, LINEAR = "Regression", "Likelihood", "Classification", "Linear"
 MARGIN, DIVERGENCE, SEQUENCE = "Margin", "Divergence", "Sequence"
+FORECASTS, METRIC, RANKING, SEGMENTATION = "Forecasts", "Metric", "Ranking", "Segmentation"
+LEVELS = np.array([0.125, 0.5, 0.875], np.float32)
+LOG_PRIOR = np.log(np.array([0.5, 0.25, 0.125, 0.0625, 0.0625], np.float32))
 
 SUBJECTS = [
     Subject(REGRESSION, "l1_loss", _pairs),
@@ -241,6 +311,25 @@ SUBJECTS = [
     Subject(REGRESSION, "smooth_l1_loss", _pairs),
     Subject(REGRESSION, "smooth_l1_loss", _pairs, {"beta": 0.0}),
     Subject(REGRESSION, "smooth_l1_loss", _pairs, {"beta": 0.375}),
+    Subject(REGRESSION, "log_cosh_loss", _pairs),
+    Subject(REGRESSION, "charbonnier_loss", _pairs),
+    Subject(REGRESSION, "general_robust_loss", _pairs),
+    Subject(REGRESSION, "general_robust_loss", _pairs, {"alpha": 2.0, "scale": 0.5}),
+    Subject(REGRESSION, "general_robust_loss", _pairs, {"alpha": 0.0}),
+    Subject(REGRESSION, "general_robust_loss", _pairs, {"alpha": -2.0}),
+    Subject(REGRESSION, "general_robust_loss", _pairs, {"alpha": -np.inf}),
+    Subject(REGRESSION, "mape_loss", _pairs),
+    Subject(REGRESSION, "msle_loss", _amounts),
+    Subject(REGRESSION, "cosine_distance", _vectors(2), {}, ROWS),
+    Subject(REGRESSION, "cosine_distance", _vectors(2), {"eps": 0.25}, ROWS),
+    Subject(FORECASTS, "quantile_loss", _pairs, {"quantiles": 0.875}),
+    Subject(FORECASTS, "quantile_loss", _quantiles, {"quantiles": LEVELS}, ROWS),
+    Subject(FORECASTS, "expectile_loss", _pairs, {"expectile": 0.875}),
+    Subject(FORECASTS, "quantile_huber_loss", _two_samples, {}, ROWS),
+    Subject(FORECASTS, "quantile_huber_loss", _two_samples, {"delta": 0.0}, ROWS),
+    Subject(FORECASTS, "crps_gaussian", _scaled_pairs, {}, ROWS),
+    Subject(FORECASTS, "crps_ensemble", _ensembles, {}, ROWS),
+    Subject(FORECASTS, "crps_ensemble", _ensembles, {"fair": True}, ROWS),
     Subject(LIKELIHOOD, "gaussian_nll_loss", _with_variances),
     Subject(LIKELIHOOD, "gaussian_nll_loss", _with_variances, {"full": True, "eps": 2.0**-10}),
     Subject(LIKELIHOOD, "gaussian_nll_loss", _with_variances, {"beta": 0.5}),
@@ -248,6 +337,14 @@ SUBJECTS = [
     Subject(LIKELIHOOD, "poisson_nll_loss", _counted, {"full": True}),
     Subject(LIKELIHOOD, "poisson_nll_loss", _counted_rates, {"log_input": False, "eps": 1e-7}),
     Subject(LIKELIHOOD, "poisson_nll_loss", _counted_rates, {"log_input": False, "full": True}),
+    Subject(LIKELIHOOD, "negative_binomial_nll_loss", _overdispersed, {}, ROWS),
+    Subject(LIKELIHOOD, "laplace_nll_loss", _scaled_pairs),
+    Subject(LIKELIHOOD, "student_t_nll_loss", _student, {}, ROWS),
+    Subject(LIKELIHOOD, "gaussian_mixture_nll_loss", _mixtures, {}, ROWS),
+    Subject(LIKELIHOOD, "tweedie_loss", _amounts),
+    Subject(LIKELIHOOD, "tweedie_loss", _amounts, {"power": 1.0}),
+    Subject(LIKELIHOOD, "tweedie_loss", _amounts, {"power": 2.0}),
+    Subject(LIKELIHOOD, "tweedie_loss", _amounts, {"power": 3.0}),
     Subject(CLASSIFICATION, "cross_entropy", _labelled(CLASSES), {}, ROWS),
     Subject(CLASSIFICATION, "cross_entropy", _labelled(CLASSES), WEIGHTED, ROWS),
     Subject(CLASSIFICATION, "cross_entropy", _labelled(CLASSES), SMOOTHED, ROWS),
@@ -265,6 +362,18 @@ SUBJECTS = [
     Subject(CLASSIFICATION, "binary_cross_entropy_with_logits", _certain, SMOOTHED),
     Subject(CLASSIFICATION, "multilabel_soft_margin_loss", _bits, {}, ROWS),
     Subject(CLASSIFICATION, "multilabel_soft_margin_loss", _bits, WEIGHTED, ROWS),
+    Subject(CLASSIFICATION, "sigmoid_focal_loss", _certain),
+    Subject(CLASSIFICATION, "sigmoid_focal_loss", _certain, {"alpha": 0.25, "gamma": 1.5}),
+    Subject(CLASSIFICATION, "softmax_focal_loss", _labelled(CLASSES), {}, ROWS),
+    Subject(CLASSIFICATION, "softmax_focal_loss", _soft, {"gamma": 0.5, **WEIGHTED}, ROWS, title="probabilities"),
+    Subject(CLASSIFICATION, "poly_cross_entropy", _labelled(CLASSES), {}, ROWS),
+    Subject(CLASSIFICATION, "poly_cross_entropy", _soft, {"poly_weight": -0.5}, ROWS, title="probabilities"),
+    Subject(CLASSIFICATION, "generalized_cross_entropy", _labelled(CLASSES), {}, ROWS),
+    Subject(CLASSIFICATION, "asymmetric_loss", _certain),
+    Subject(CLASSIFICATION, "logit_adjusted_cross_entropy", _labelled(CLASSES), {"log_prior": LOG_PRIOR}, ROWS),
+    Subject(CLASSIFICATION, "sparsemax_loss", _labelled(CLASSES), {}, ROWS),
+    Subject(CLASSIFICATION, "entmax_loss", _labelled(CLASSES), {}, ROWS),
+    Subject(CLASSIFICATION, "entmax_loss", _labelled(CLASSES), {"alpha": 1.25}, ROWS),
     Subject(
         CLASSIFICATION,
         "adaptive_log_softmax_with_loss",
@@ -275,14 +384,17 @@ SUBJECTS = [
         arranged=_pairs_of_kernels,
     ),
     Subject(LINEAR, "linear_cross_entropy", _layer, {}, BATCHES, whole=True),
-    Subject(
-        LINEAR, "linear_cross_entropy", _layer, {**EVERYTHING, "bias": BIAS, "softcap": 4.0}, BATCHES, whole=True
-    ),
+    Subject(LINEAR, "linear_cross_entropy", _layer, {**EVERYTHING, "bias": BIAS, "softcap": 4.0}, BATCHES, whole=True),
     Subject(LINEAR, "linear_cross_entropy", _soft_layer, {}, BATCHES, whole=True, title="probabilities"),
     Subject(MARGIN, "margin_ranking_loss", _signed_pairs),
     Subject(MARGIN, "margin_ranking_loss", _signed_pairs, {"margin": 0.5}),
     Subject(MARGIN, "hinge_embedding_loss", lambda d: (d.rates(), d.whole(-1, 1))),
     Subject(MARGIN, "soft_margin_loss", lambda d: (d.logits(), d.whole(-1, 1))),
+    Subject(MARGIN, "hinge_loss", lambda d: (d.reals(), d.whole(-1, 1))),
+    Subject(MARGIN, "squared_hinge_loss", lambda d: (d.reals(), d.whole(-1, 1))),
+    Subject(MARGIN, "perceptron_loss", lambda d: (d.reals(), d.whole(-1, 1))),
+    Subject(MARGIN, "multiclass_hinge_loss", _labelled(CLASSES), {}, ROWS),
+    Subject(MARGIN, "multiclass_perceptron_loss", _labelled(CLASSES), {}, ROWS),
     Subject(MARGIN, "cosine_embedding_loss", _vectors(2, signs=True), {}, ROWS),
     Subject(MARGIN, "cosine_embedding_loss", _vectors(2, signs=True), {"margin": -0.5}, ROWS),
     Subject(MARGIN, "triplet_margin_loss", _vectors(3), {}, ROWS),
@@ -295,5 +407,18 @@ SUBJECTS = [
     Subject(MARGIN, "multilabel_margin_loss", _lists, {}, ROWS),
     Subject(DIVERGENCE, "kl_div", _logs_and_probs, {}, ROWS),
     Subject(DIVERGENCE, "kl_div", _two_logs, {"log_target": True}, ROWS),
+    Subject(DIVERGENCE, "generalized_kl_div", _logs_and_probs, {}, ROWS),
+    Subject(DIVERGENCE, "js_div", _logs_and_probs, {}, ROWS),
+    Subject(DIVERGENCE, "js_div", _logs_and_probs, {"beta": 0.0}, ROWS),
+    Subject(DIVERGENCE, "js_div", _logs_and_probs, {"beta": 0.875}, ROWS),
+    Subject(DIVERGENCE, "gaussian_kl", _codes, {}, ROWS),
+    Subject(METRIC, "nt_xent_loss", _embedded, {}, BATCHES, whole=True, reduction="mean"),
+    Subject(METRIC, "circle_loss", _embedded, {}, BATCHES, whole=True),
+    Subject(RANKING, "ranking_softmax_loss", _soft, {}, ROWS),
+    Subject(SEGMENTATION, "dice_loss", _regions, {}, ROWS // 4),
+    Subject(SEGMENTATION, "dice_loss", _regions, {"smooth_nr": 2.0, "smooth_dr": 2.0}, ROWS // 4),
+    Subject(SEGMENTATION, "generalized_dice_loss", _regions, {}, ROWS // 4),
+    Subject(SEGMENTATION, "tversky_loss", _regions, {"alpha": 0.25, "beta": 0.75}, ROWS // 4),
+    Subject(SEGMENTATION, "tversky_loss", _regions, {"gamma": 0.75}, ROWS // 4),
     Subject(SEQUENCE, "ctc_loss", _frames, {}, ROWS // 4),
 ]
