@@ -6,11 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from benchmarks.accuracy import exact
 from benchmarks.accuracy.exact import MP, Exact, gradient
-from benchmarks.accuracy.study import jaxloss_outcome, truth
+from benchmarks.accuracy.outcomes import jaxloss_outcome, truth
 from benchmarks.accuracy.subjects import SUBJECTS, WIDE_ROWS, Subject
-
 from jaxloss import _core
 
 LOSSES = {loss.__name__ for loss in _core._losses if loss.__module__.startswith("jaxloss.")}
@@ -59,7 +59,7 @@ def test_a_kink_has_no_derivative_and_nothing_else_loses_its_own() -> None:
 
 
 def test_every_loss_is_studied() -> None:
-    assert LOSSES == {subject.loss for subject in SUBJECTS if subject.function is not None}
+    assert {subject.loss for subject in SUBJECTS if subject.function is not None} == LOSSES
 
 
 # The references are not ours to copy from, nor are the losses theirs: in float64 both have to say the same. Of the

@@ -14,6 +14,8 @@ MP = mpmath.MPContext()
 MP.dps = 100
 INF = MP.inf
 
+Number = Any  # an Exact, or a constant
+
 _order = itertools.count()
 
 
@@ -43,10 +45,11 @@ class Exact:
         return Exact(self.value * other, ((self, other),))
 
     def __truediv__(self, other: Any) -> "Exact":
-        return self * (other**-1 if isinstance(other, Exact) else 1 / MP.mpf(other))
+        inverse: Number = other**-1 if isinstance(other, Exact) else 1 / MP.mpf(other)
+        return self.__mul__(inverse)
 
     def __rtruediv__(self, other: Any) -> "Exact":
-        return self**-1 * other
+        return (self**-1).__mul__(other)
 
     def __pow__(self, exponent: Any) -> "Exact":
         """To the power of a constant."""
@@ -57,10 +60,10 @@ class Exact:
         return self * -1
 
     def __sub__(self, other: Any) -> "Exact":
-        return self + -other
+        return self.__add__(other * -1)
 
     def __rsub__(self, other: Any) -> "Exact":
-        return -self + other
+        return (self * -1).__add__(other)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -81,9 +84,6 @@ class Exact:
         return bool(self.value >= value_of(other))
 
     __hash__ = object.__hash__
-
-
-Number = Any  # an Exact, or a constant
 
 
 def value_of(number: Number) -> Any:

@@ -158,14 +158,14 @@ class Draw:
         """Classes that are not ruled out, half of them those of the largest logit."""
         random = self.rng.random(logits.shape)
         likely = np.where(self.rng.random((self.count, 1)) < 0.5, logits, random)
-        return np.argmax(np.where(logits == -np.inf, -np.inf, likely), axis=-1).astype(np.int32)
+        return np.asarray(np.argmax(np.where(logits == -np.inf, -np.inf, likely), axis=-1), np.int32)
 
     def log_probs(self, classes: int) -> Array:
         """Log-probabilities, certain and impossible ones among them."""
         logits = self.class_logits(classes)
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = logits - logits.max(axis=-1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
     def distributions(self, logits: Array) -> Array:
         """Probabilities of the classes that are not ruled out: even, certain, with zeros, with tiny ones."""
@@ -179,7 +179,7 @@ class Draw:
         certain = self._one_hot(self.count, shape[-1])
         weights = np.where(self.rng.random((self.count, 1)) < 0.2, certain, weights)
         weights = np.where(logits == -np.inf, 0.0, weights)
-        return weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-300)
+        return np.asarray(weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-300))
 
     def bits(self, logits: Array) -> Array:
         """0, 1, or between; 0 for classes that are ruled out."""
@@ -196,7 +196,7 @@ class Draw:
         return self.rng.integers(0, classes, n)
 
     def _one_hot(self, n: int, classes: int) -> Array:
-        return (np.arange(classes) == self._classes(n, classes)[:, None]).astype(float)
+        return np.asarray(np.arange(classes) == self._classes(n, classes)[:, None], float)
 
 
 def rounded(array: Array, dtype: Any) -> Array:

@@ -6,24 +6,31 @@ of the same name that is defined otherwise is left out.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..peers import keras, optax, present, torch
+from .outcomes import Array, Outcome, is_floating, jax_outcome, over_cases
+from .subjects import Subject
 
 Call = Callable[..., Any]
 LIBRARIES = ("optax", "torch", "Keras")
 
 
-def calls(loss: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Call]]:
-    """The libraries that have the loss with these options, and their calls."""
+def outcomes(subject: Subject, inputs: Sequence[Array]) -> dict[str, Outcome]:
+    """What the libraries compute that have the loss with these options."""
+    found = {}
     for library in LIBRARIES:
-        call = PEERS.get(loss, {}).get(library)
-        if call is not None and present(library) and _takes(call, options):
-            yield library, call
+        call = PEERS.get(subject.loss, {}).get(library)
+        if call is not None and present(library) and _takes(call, subject.options):
+            outcome = _torch_outcome if library == "torch" else jax_outcome
+            found[library] = outcome(subject, partial(call, **subject.options), inputs)
+    return found
 
 
 def _takes(call: Call, options: Mapping[str, Any]) -> bool:
@@ -299,3 +306,30 @@ PEERS: dict[str, dict[str, Call]] = {
     # Sequence.
     "ctc_loss": {"optax": _optax_ctc, "torch": _torch_ctc},
 }
+
+
+# --- in torch -------------------------------------------------------------------------------------------------------
+
+
+def _torch_outcome(subject: Subject, call: Call, inputs: Sequence[Array]) -> Outcome:
+    floating = [index for index, array in enumerate(inputs) if is_floating(array)]
+    differentiable: set[int] = set()
+
+    def run(*arrays: Array) -> list[Array]:
+        tensors = list(map(_tensor, arrays))
+        leaves = [tensors[index].requires_grad_() for index in floating]
+        values = call(*subject.arranged(*tensors))
+        slopes = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+        differentiable.update(index for index, slope in zip(floating, slopes, strict=True) if slope is not None)
+        results = [values, *(torch.zeros(()) if slope is None else slope for slope in slopes)]
+        return [result.detach().double().numpy() for result in results]
+
+    values, *slopes = over_cases(subject, run, inputs)
+    gradients = {index: slope for index, slope in zip(floating, slopes, strict=True) if index in differentiable}
+    return Outcome(values, [gradients.get(index) for index in range(len(inputs))])
+
+
+def _tensor(array: Array) -> Any:
+    if not is_floating(array):
+        return torch.tensor(array).long()
+    return torch.tensor(np.asarray(array, np.float64)).to(getattr(torch, array.dtype.name))

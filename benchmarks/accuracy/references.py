@@ -32,12 +32,21 @@ from .exact import (
 
 Row = Sequence[Exact]
 Matrix = Sequence[Row]
+Constant = float  # or what is exact in its place
 
+PI: float = MP.pi
+HALF: float = MP.one / 2
 NOTHING = Exact(0)
 IMPOSSIBLE = Exact(INF)
 
 
-def logistic(logit: Number, sign: Number = 1) -> Exact:
+def real(number: float) -> float:
+    """An exact constant."""
+    constant: float = MP.mpf(number)
+    return constant
+
+
+def logistic(logit: Exact, sign: Constant = 1) -> Exact:
     """-log σ(±s)."""
     return softplus(-sign * logit)
 
@@ -63,12 +72,12 @@ def mse_loss(prediction: Exact, target: Exact) -> Exact:
     return (prediction - target) ** 2
 
 
-def huber_loss(prediction: Exact, target: Exact, delta: Any = 1) -> Exact:
+def huber_loss(prediction: Exact, target: Exact, delta: Constant = 1) -> Exact:
     error = prediction - target
-    return error**2 / 2 if absolute(error) <= delta else delta * (absolute(error) - delta / MP.mpf(2))
+    return error**2 / 2 if absolute(error) <= delta else delta * (absolute(error) - delta * HALF)
 
 
-def smooth_l1_loss(prediction: Exact, target: Exact, beta: Any = 1) -> Exact:
+def smooth_l1_loss(prediction: Exact, target: Exact, beta: Constant = 1) -> Exact:
     return huber_loss(prediction, target, beta) / beta if beta else l1_loss(prediction, target)
 
 
@@ -77,11 +86,11 @@ def log_cosh_loss(prediction: Exact, target: Exact) -> Exact:
     return log((exp(error) + exp(-error)) / 2)
 
 
-def charbonnier_loss(prediction: Exact, target: Exact, eps: Any = 1e-3) -> Exact:
+def charbonnier_loss(prediction: Exact, target: Exact, eps: Constant = 1e-3) -> Exact:
     return sqrt((prediction - target) ** 2 + eps**2)
 
 
-def general_robust_loss(prediction: Exact, target: Exact, alpha: Any = 1, scale: Any = 1) -> Exact:
+def general_robust_loss(prediction: Exact, target: Exact, alpha: Constant = 1, scale: Constant = 1) -> Exact:
     square = ((prediction - target) / scale) ** 2
     if alpha == 2:
         return square / 2
@@ -89,10 +98,10 @@ def general_robust_loss(prediction: Exact, target: Exact, alpha: Any = 1, scale:
         return log(1 + square / 2)
     if alpha == -INF:
         return 1 - exp(-square / 2)
-    return abs(alpha - 2) / MP.mpf(alpha) * ((square / abs(alpha - 2) + 1) ** (alpha / MP.mpf(2)) - 1)
+    return ((square / abs(alpha - 2) + 1) ** (alpha * HALF) - 1) * abs(alpha - 2) / alpha
 
 
-def mape_loss(prediction: Exact, target: Exact, eps: Any = 1e-7) -> Exact:
+def mape_loss(prediction: Exact, target: Exact, eps: Constant = 1e-7) -> Exact:
     return 100 * absolute(prediction - target) / largest([absolute(target), Exact(eps)])
 
 
@@ -100,30 +109,32 @@ def msle_loss(prediction: Exact, target: Exact) -> Exact:
     return (log(1 + prediction) - log(1 + target)) ** 2
 
 
-def cosine_distance(prediction: Row, target: Row, eps: Any = 0) -> Exact:
+def cosine_distance(prediction: Row, target: Row, eps: Constant = 0) -> Exact:
     return 1 - cosine(prediction, target, eps)
 
 
 # --- forecasts --------------------------------------------------------------------------------------------------------
 
 
-def quantile_loss(prediction: Exact | Row, target: Exact, quantiles: Any = None) -> Exact:
-    if isinstance(quantiles, list):
-        return total(map(quantile_loss, prediction, [target] * len(quantiles), quantiles)) / len(quantiles)
-    error = target - prediction
-    return absolute(error) * (quantiles if error > 0 else 1 - quantiles)
+def quantile_loss(prediction: Exact | Row, target: Exact, quantiles: Any = HALF) -> Exact:
+    if isinstance(prediction, Exact):
+        error = target - prediction
+        price: float = quantiles if error > 0 else 1 - quantiles
+        return absolute(error) * price
+    pairs = zip(prediction, quantiles, strict=True)
+    return total(quantile_loss(x, target, level) for x, level in pairs) / len(prediction)
 
 
-def expectile_loss(prediction: Exact, target: Exact, expectile: Any = 0.5) -> Exact:
+def expectile_loss(prediction: Exact, target: Exact, expectile: Constant = 0.5) -> Exact:
     error = target - prediction
     return (expectile if error > 0 else 1 - expectile) * error**2
 
 
 def quantile_huber_loss(
-    predictions: Row, targets: Row, delta: Any = 1, quantiles: Sequence[Any] | None = None
+    predictions: Row, targets: Row, delta: Constant = 1, quantiles: Sequence[Constant] | None = None
 ) -> Exact:
     n = len(predictions)
-    levels = quantiles or [MP.mpf(2 * i + 1) / (2 * n) for i in range(n)]
+    levels = quantiles or [real(2 * i + 1) / (2 * n) for i in range(n)]
     terms = (
         abs(level - (y < x)) * smooth_l1_loss(x, y, delta)
         for x, level in zip(predictions, levels, strict=True)
@@ -132,11 +143,11 @@ def quantile_huber_loss(
     return total(terms) / len(targets)
 
 
-def crps_gaussian(mean: Exact, target: Exact, scale: Exact, eps: Any = 1e-6) -> Exact:
+def crps_gaussian(mean: Exact, target: Exact, scale: Exact, eps: Constant = 1e-6) -> Exact:
     scale = largest([scale, Exact(eps)])
     z = (target - mean) / scale
-    density = exp(-(z**2) / 2) / MP.sqrt(2 * MP.pi)
-    return scale * (z * (2 * normal_cdf(z) - 1) + 2 * density - 1 / MP.sqrt(MP.pi))
+    density = exp(-(z**2) / 2) / sqrt(2 * PI)
+    return scale * (z * (2 * normal_cdf(z) - 1) + 2 * density - 1 / sqrt(PI))
 
 
 def crps_ensemble(members: Row, target: Exact, fair: bool = False) -> Exact:
@@ -149,68 +160,65 @@ def crps_ensemble(members: Row, target: Exact, fair: bool = False) -> Exact:
 
 
 def gaussian_nll_loss(
-    mean: Exact, target: Exact, variance: Exact, full: bool = False, eps: Any = 1e-6, beta: Any = 0
+    mean: Exact, target: Exact, variance: Exact, full: bool = False, eps: Constant = 1e-6, beta: Constant = 0
 ) -> Exact:
     variance = largest([variance, Exact(eps)])
     value = (log(variance) + (target - mean) ** 2 / variance) / 2
     if full:
-        value = value + MP.ln(2 * MP.pi) / 2
+        value = value + log(2 * PI) / 2
     return constant(variance) ** beta * value
 
 
 def poisson_nll_loss(
-    prediction: Exact, target: Exact, log_input: bool = True, full: bool = False, eps: Any = 1e-8
+    prediction: Exact, target: Exact, log_input: bool = True, full: bool = False, eps: Constant = 1e-8
 ) -> Exact:
-    if log_input:
-        value = exp(prediction) - target * prediction
-    else:
-        value = prediction - target * log(prediction + eps)
+    value = exp(prediction) - target * prediction if log_input else prediction - target * log(prediction + eps)
     if full and target > 1:
-        value = value + target * log(target) - target + log(2 * MP.pi * target) / 2
+        value = value + target * log(target) - target + log(2 * PI * target) / 2
     return value
 
 
-def negative_binomial_nll_loss(mean: Exact, target: int, dispersion: Exact, eps: Any = 1e-6) -> Exact:
+def negative_binomial_nll_loss(mean: Exact, target: int, dispersion: Exact, eps: Constant = 1e-6) -> Exact:
     if target > 0:
         mean = largest([mean, Exact(eps)])
     if dispersion == 0:  # a Poisson distribution, and the first term of the series in the dispersion
-        first = -(mean**2) / 2 + target * mean - target * MP.mpf(target - 1) / 2
-        value = mean + MP.loggamma(target + 1) + dispersion * first
+        first = -(mean**2) / 2 + target * mean - target * (target - 1) * HALF
+        value = mean + log_gamma(target + 1) + dispersion * first
         return value - target * log(mean) if target else value
     r = 1 / dispersion
-    value = r * log(1 + dispersion * mean) + MP.loggamma(target + 1)
+    value = r * log(1 + dispersion * mean) + log_gamma(target + 1)
     if target:
         value = value + target * log((1 + dispersion * mean) / mean)
     return value + log_gamma(r) - log_gamma(target + r) + target * log(r)
 
 
-def laplace_nll_loss(location: Exact, target: Exact, scale: Exact, eps: Any = 1e-6) -> Exact:
+def laplace_nll_loss(location: Exact, target: Exact, scale: Exact, eps: Constant = 1e-6) -> Exact:
     scale = largest([scale, Exact(eps)])
     return log(2 * scale) + absolute(target - location) / scale
 
 
-def student_t_nll_loss(location: Exact, target: Exact, scale: Exact, df: Exact, eps: Any = 1e-6) -> Exact:
+def student_t_nll_loss(location: Exact, target: Exact, scale: Exact, df: Exact, eps: Constant = 1e-6) -> Exact:
     scale = largest([scale, Exact(eps)])
     tail = (df + 1) / 2 * log(1 + ((target - location) / scale) ** 2 / df)
-    return tail + log_gamma(df / 2) - log_gamma((df + 1) / 2) + log(df * MP.pi) / 2 + log(scale)
+    return tail + log_gamma(df / 2) - log_gamma((df + 1) / 2) + log(df * PI) / 2 + log(scale)
 
 
-def gaussian_mixture_nll_loss(means: Row, target: Exact, scales: Row, logits: Row, eps: Any = 1e-6) -> Exact:
+def gaussian_mixture_nll_loss(means: Row, target: Exact, scales: Row, logits: Row, eps: Constant = 1e-6) -> Exact:
     parts = []
     for k in existing(logits):
         scale = largest([scales[k], Exact(eps)])
         parts.append(logits[k] - ((target - means[k]) / scale) ** 2 / 2 - log(scale))
-    return logsumexp(logits[k] for k in existing(logits)) - logsumexp(parts) + MP.ln(2 * MP.pi) / 2
+    return logsumexp(logits[k] for k in existing(logits)) - logsumexp(parts) + log(2 * PI) / 2
 
 
-def tweedie_loss(mean: Exact, target: Exact, power: Any = 1.5) -> Exact:
+def tweedie_loss(mean: Exact, target: Exact, power: Constant = 1.5) -> Exact:
     if target == 0 and power >= 2:
         return IMPOSSIBLE
     if power == 1:
         return 2 * (mean - target + (target * log(target / mean) if target > 0 else kink(0, target)))
     if power == 2:
         return 2 * (log(mean / target) + target / mean - 1)
-    gap, rest = 1 - MP.mpf(power), 2 - MP.mpf(power)
+    gap, rest = 1 - real(power), 2 - real(power)
     return 2 * (target**rest / (gap * rest) - target * mean**gap / gap + mean**rest / rest)
 
 
@@ -225,9 +233,9 @@ def existing(logits: Row) -> list[int]:
 def cross_entropy(
     logits: Row,
     labels: int | Row,
-    class_weights: Sequence[Any] | None = None,
-    label_smoothing: Any = 0,
-    z_loss_weight: Any = 0,
+    class_weights: Sequence[Constant] | None = None,
+    label_smoothing: Constant = 0,
+    z_loss_weight: Constant = 0,
 ) -> Exact:
     classes = existing(logits)
     weights = class_weights or [1] * len(logits)
@@ -242,7 +250,7 @@ def cross_entropy(
     return value + z_loss_weight * log_z**2
 
 
-def nll_loss(log_probs: Row, label: int, class_weights: Sequence[Any] | None = None) -> Exact:
+def nll_loss(log_probs: Row, label: int, class_weights: Sequence[Constant] | None = None) -> Exact:
     weight = class_weights[label] if class_weights else 1
     if log_probs[label] == -INF:
         return IMPOSSIBLE if weight else NOTHING
@@ -251,21 +259,22 @@ def nll_loss(log_probs: Row, label: int, class_weights: Sequence[Any] | None = N
 
 def binary_cross_entropy(prob: Exact, target: Exact) -> Exact:
     def bounded_log(x: Exact) -> Exact:
-        return log(x) if x > MP.exp(-100) else kink(-100, x)
+        return log(x) if log(x) > -100 else kink(-100, x)
 
     return -target * bounded_log(prob) - (1 - target) * bounded_log(1 - prob)
 
 
 def binary_cross_entropy_with_logits(
-    logit: Exact, target: Number, pos_weight: Any = 1, label_smoothing: Any = 0
+    logit: Exact, target: Number, pos_weight: Constant = 1, label_smoothing: Constant = 0
 ) -> Exact:
     if absolute(logit) == INF:
         return NOTHING if target == (1 if logit > 0 else 0) else IMPOSSIBLE
-    target = (1 - label_smoothing) * target + label_smoothing / MP.mpf(2)
-    return pos_weight * target * logistic(logit) + (1 - target) * logistic(logit, -1)
+    smooth: Number = (1 - label_smoothing) * target + label_smoothing * HALF
+    value: Exact = pos_weight * smooth * logistic(logit) + (1 - smooth) * logistic(logit, -1)
+    return value
 
 
-def multilabel_soft_margin_loss(logits: Row, targets: Row, class_weights: Sequence[Any] | None = None) -> Exact:
+def multilabel_soft_margin_loss(logits: Row, targets: Row, class_weights: Sequence[Constant] | None = None) -> Exact:
     weights = class_weights or [1] * len(logits)
     terms = [binary_cross_entropy_with_logits(s, y) for s, y in zip(logits, targets, strict=True)]
     if any(weight and term == INF for weight, term in zip(weights, terms, strict=True)):
@@ -280,7 +289,7 @@ def softmax(logits: Row) -> list[Exact]:
     return [exp(logit - log_z) if logit > -INF else NOTHING for logit in logits]
 
 
-def sigmoid_focal_loss(logit: Exact, target: Exact, alpha: Any = None, gamma: Any = 2) -> Exact:
+def sigmoid_focal_loss(logit: Exact, target: Exact, alpha: Constant | None = None, gamma: Constant = 2) -> Exact:
     if absolute(logit) == INF:
         return binary_cross_entropy_with_logits(logit, target)
     wrong = target * sigmoid(-logit) + (1 - target) * sigmoid(logit)
@@ -289,7 +298,7 @@ def sigmoid_focal_loss(logit: Exact, target: Exact, alpha: Any = None, gamma: An
 
 
 def softmax_focal_loss(
-    logits: Row, labels: int | Row, gamma: Any = 2, class_weights: Sequence[Any] | None = None
+    logits: Row, labels: int | Row, gamma: Constant = 2, class_weights: Sequence[Constant] | None = None
 ) -> Exact:
     targets = {labels: 1} if isinstance(labels, int) else dict(enumerate(labels))
     weights = class_weights or [1] * len(logits)
@@ -299,18 +308,20 @@ def softmax_focal_loss(
     return total(weights[k] * targets[k] * wrong[k] ** gamma * (log_z - logits[k]) for k in present)
 
 
-def poly_cross_entropy(logits: Row, labels: int | Row, poly_weight: Any = 2) -> Exact:
+def poly_cross_entropy(logits: Row, labels: int | Row, poly_weight: Constant = 2) -> Exact:
     targets = {labels: 1} if isinstance(labels, int) else dict(enumerate(labels))
     probs = softmax(logits)
     linear = total(target * (1 - probs[k]) for k, target in targets.items() if logits[k] > -INF)
     return cross_entropy(logits, labels) + poly_weight * linear
 
 
-def generalized_cross_entropy(logits: Row, label: int, q: Any = 0.7) -> Exact:
+def generalized_cross_entropy(logits: Row, label: int, q: Constant = 0.7) -> Exact:
     return (1 - softmax(logits)[label] ** q) / q if q else cross_entropy(logits, label)
 
 
-def asymmetric_loss(logit: Exact, target: Exact, gamma_neg: Any = 4, gamma_pos: Any = 1, clip: Any = 0.05) -> Exact:
+def asymmetric_loss(
+    logit: Exact, target: Exact, gamma_neg: Constant = 4, gamma_pos: Constant = 1, clip: Constant = 0.05
+) -> Exact:
     if absolute(logit) == INF:  # only drawn where the target agrees
         return NOTHING
     shifted = sigmoid(logit) - clip
@@ -319,26 +330,27 @@ def asymmetric_loss(logit: Exact, target: Exact, gamma_neg: Any = 4, gamma_pos: 
 
 
 def logit_adjusted_cross_entropy(
-    logits: Row, labels: int | Row, log_prior: Sequence[Any], tau: Any = 1, **options: Any
+    logits: Row, labels: int | Row, log_prior: Sequence[Constant], tau: Constant = 1, **options: Any
 ) -> Exact:
     adjusted = [logit + tau * prior for logit, prior in zip(logits, log_prior, strict=True)]
     return cross_entropy(adjusted, labels, **options)
 
 
-def entmax_loss(logits: Row, label: int, alpha: Any = 1.5) -> Exact:
+def entmax_loss(logits: Row, label: int, alpha: Constant = 1.5) -> Exact:
     """⟨p - y, s⟩ and the entropy of p, which is found by bisection; as the maximiser it is constant."""
     classes = existing(logits)
     if label not in classes:
         return IMPOSSIBLE
-    power = MP.mpf(alpha) - 1
+    power = real(alpha) - 1
     scores = {k: power * logits[k].value for k in classes}
+    # Until 100 digits are known.
     low, high = max(scores.values()) - 1, max(scores.values())
     for _ in range(400):
         middle = (low + high) / 2
-        mass = MP.fsum((score - middle) ** (1 / power) for score in scores.values() if score > middle)
+        mass = sum((score - middle) ** (1 / power) for score in scores.values() if score > middle)
         low, high = (middle, high) if mass > 1 else (low, middle)
     probs = {k: (score - low) ** (1 / power) for k, score in scores.items() if score > low}
-    entropy = MP.fsum(p - p**alpha for p in probs.values()) / (alpha * power)
+    entropy = total(p - p**alpha for p in probs.values()) / (alpha * power)
     return total(p * logits[k] for k, p in probs.items()) - logits[label] + entropy
 
 
@@ -352,7 +364,7 @@ def adaptive_log_softmax_with_loss(
     head: Matrix,
     tails: Sequence[tuple[Matrix, Matrix]],
     cutoffs: Sequence[int] = (),
-    head_bias: Sequence[Any] | None = None,
+    head_bias: Sequence[Constant] | None = None,
 ) -> list[Exact]:
     def value(row: Row, label: int) -> Exact:
         scores = apply(row, head)
@@ -375,8 +387,8 @@ def linear_cross_entropy(
     hidden: Matrix,
     kernel: Matrix,
     labels: Sequence[int | Row],
-    bias: Sequence[Any] | None = None,
-    softcap: Any = None,
+    bias: Sequence[Constant] | None = None,
+    softcap: Constant | None = None,
     **options: Any,
 ) -> list[Exact]:
     def logits(row: Row) -> Row:
@@ -391,11 +403,11 @@ def linear_cross_entropy(
 # --- margin -----------------------------------------------------------------------------------------------------------
 
 
-def margin_ranking_loss(x1: Exact, x2: Exact, target: int, margin: Any = 0) -> Exact:
+def margin_ranking_loss(x1: Exact, x2: Exact, target: int, margin: Constant = 0) -> Exact:
     return hinge(margin - target * (x1 - x2))
 
 
-def hinge_embedding_loss(prediction: Exact, target: int, margin: Any = 1) -> Exact:
+def hinge_embedding_loss(prediction: Exact, target: int, margin: Constant = 1) -> Exact:
     return prediction if target == 1 else hinge(margin - prediction)
 
 
@@ -403,25 +415,31 @@ def soft_margin_loss(logit: Exact, target: int) -> Exact:
     return logistic(logit, target)
 
 
-def cosine(x1: Row, x2: Row, eps: Any = 0) -> Exact:
+def cosine(x1: Row, x2: Row, eps: Constant = 0) -> Exact:
     """0 where a vector is zero; one shorter than `eps` is divided by that."""
     lengths = [largest([norm(x, 2), Exact(eps)]) for x in (x1, x2)]
     product = lengths[0] * lengths[1]
     return dot(x1, x2) / product if product > 0 else kink(0, *x1, *x2)
 
 
-def cosine_embedding_loss(x1: Row, x2: Row, target: int, margin: Any = 0) -> Exact:
+def cosine_embedding_loss(x1: Row, x2: Row, target: int, margin: Constant = 0) -> Exact:
     return 1 - cosine(x1, x2) if target == 1 else hinge(cosine(x1, x2) - margin)
 
 
-def norm(x: Row, p: Any) -> Exact:
+def norm(x: Row, p: Constant) -> Exact:
     """The p-norm."""
     distances = map(absolute, x)
-    return largest(distances) if p == INF else total(distance**p for distance in distances) ** (1 / MP.mpf(p))
+    return largest(distances) if p == INF else total(distance**p for distance in distances) ** (1 / real(p))
 
 
 def triplet_margin_loss(
-    anchor: Row, positive: Row, negative: Row, margin: Any = 1, p: Any = 2, eps: Any = 1e-6, swap: bool = False
+    anchor: Row,
+    positive: Row,
+    negative: Row,
+    margin: Constant = 1,
+    p: Constant = 2,
+    eps: Constant = 1e-6,
+    swap: bool = False,
 ) -> Exact:
     def distance(x: Row, y: Row) -> Exact:
         return norm([a - b + eps for a, b in zip(x, y, strict=True)], p)
@@ -430,7 +448,7 @@ def triplet_margin_loss(
 
 
 def triplet(
-    anchor: Row, positive: Row, negative: Row, distance: Callable[[Row, Row], Exact], margin: Any, swap: bool
+    anchor: Row, positive: Row, negative: Row, distance: Callable[[Row, Row], Exact], margin: Constant, swap: bool
 ) -> Exact:
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
@@ -439,7 +457,7 @@ def triplet(
 
 
 def triplet_margin_with_distance_loss(
-    anchor: Row, positive: Row, negative: Row, margin: Any = 1, swap: bool = False
+    anchor: Row, positive: Row, negative: Row, margin: Constant = 1, swap: bool = False
 ) -> Exact:
     def manhattan(x: Row, y: Row) -> Exact:
         return total(absolute(a - b) for a, b in zip(x, y, strict=True))
@@ -448,7 +466,7 @@ def triplet_margin_with_distance_loss(
 
 
 def multi_margin_loss(
-    logits: Row, label: int, p: int = 1, margin: Any = 1, class_weights: Sequence[Any] | None = None
+    logits: Row, label: int, p: int = 1, margin: Constant = 1, class_weights: Sequence[Constant] | None = None
 ) -> Exact:
     classes = existing(logits)
     if label not in classes:
@@ -509,7 +527,7 @@ def generalized_kl_div(log_predictions: Row, targets: Row) -> Exact:
     return kl_div(log_predictions, targets) + amounts - total(target for target in targets if target > 0)
 
 
-def js_div(log_predictions: Row, targets: Row, beta: Any = 0.5) -> Exact:
+def js_div(log_predictions: Row, targets: Row, beta: Constant = 0.5) -> Exact:
     if beta == 0:
         return kl_div(log_predictions, targets)
     terms = []
@@ -535,7 +553,7 @@ def gaussian_kl(means: Row, log_variances: Row) -> Exact:
 # --- metric learning --------------------------------------------------------------------------------------------------
 
 
-def nt_xent_loss(embeddings: Matrix, labels: Sequence[int], temperature: Any = 0.07) -> Exact:
+def nt_xent_loss(embeddings: Matrix, labels: Sequence[int], temperature: Constant = 0.07) -> Exact:
     """The mean over pairs of anchor and positive."""
     values = []
     for i, anchor in enumerate(embeddings):
@@ -546,7 +564,7 @@ def nt_xent_loss(embeddings: Matrix, labels: Sequence[int], temperature: Any = 0
     return total(values) / max(len(values), 1)
 
 
-def circle_loss(embeddings: Matrix, labels: Sequence[int], gamma: Any = 80, margin: Any = 0.4) -> list[Exact]:
+def circle_loss(embeddings: Matrix, labels: Sequence[int], gamma: Constant = 80, margin: Constant = 0.4) -> list[Exact]:
     def value(i: int) -> Exact:
         cosines = [cosine(embeddings[i], other) for other in embeddings]
         positives = [c for j, c in enumerate(cosines) if labels[j] == labels[i] and j != i]
@@ -582,18 +600,20 @@ def _overlaps(probs: Matrix, labels: Sequence[int]) -> list[tuple[Exact, Exact, 
     return overlaps
 
 
-def dice_loss(probs: Matrix, labels: Sequence[int], smooth_nr: Any = SMOOTH, smooth_dr: Any = SMOOTH) -> Exact:
+def dice_loss(
+    probs: Matrix, labels: Sequence[int], smooth_nr: Constant = SMOOTH, smooth_dr: Constant = SMOOTH
+) -> Exact:
     overlaps = _overlaps(probs, labels)
     terms = (1 - (2 * both + smooth_nr) / (predicted + true + smooth_dr) for both, predicted, true in overlaps)
     return total(terms) / len(overlaps)
 
 
 def generalized_dice_loss(
-    probs: Matrix, labels: Sequence[int], smooth_nr: Any = SMOOTH, smooth_dr: Any = SMOOTH
+    probs: Matrix, labels: Sequence[int], smooth_nr: Constant = SMOOTH, smooth_dr: Constant = SMOOTH
 ) -> Exact:
     overlaps = _overlaps(probs, labels)
     least = min(true for *_, true in overlaps if true)
-    weights = [(least / MP.mpf(true)) ** 2 if true else 1 for *_, true in overlaps]
+    weights = [(least / real(true)) ** 2 if true else 1 for *_, true in overlaps]
     both = total(weight * both for weight, (both, *_) in zip(weights, overlaps, strict=True))
     sums = total(weight * (predicted + true) for weight, (_, predicted, true) in zip(weights, overlaps, strict=True))
     return 1 - (2 * both + smooth_nr) / (sums + smooth_dr)
@@ -602,11 +622,11 @@ def generalized_dice_loss(
 def tversky_loss(
     probs: Matrix,
     labels: Sequence[int],
-    alpha: Any = 0.5,
-    beta: Any = 0.5,
-    gamma: Any = 1,
-    smooth_nr: Any = SMOOTH,
-    smooth_dr: Any = SMOOTH,
+    alpha: Constant = 0.5,
+    beta: Constant = 0.5,
+    gamma: Constant = 1,
+    smooth_nr: Constant = SMOOTH,
+    smooth_dr: Constant = SMOOTH,
 ) -> Exact:
     def term(both: Exact, predicted: Exact, true: int) -> Exact:
         invented, missed = predicted - both, true - both

@@ -67,7 +67,8 @@ class Subject:
     @property
     def reference(self) -> Callable[..., Any]:
         """What it should be."""
-        return getattr(references, self.loss)
+        reference: Callable[..., Any] = getattr(references, self.loss)
+        return reference
 
     def inputs(self, count: int, dtype: Any, seed: int = 0) -> list[NDArray[Any]]:
         """Inputs for so many cases, rounded to a dtype."""
