@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest golden bench tpu wheel clean
+.PHONY: demo test slow lint types doctest golden bench accuracy tpu wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -33,6 +33,10 @@ golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fail
 bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page about it: 17 minutes on two cores.
 	PYTHONPATH=examples $(VENV)/bin/python -m benchmarks
 	$(VENV)/bin/python -m benchmarks.report
+
+accuracy: $(VENV)/accuracy  ## Every loss against arithmetic with 100 digits, beside the same libraries, and the page about it.
+	$(VENV)/bin/python -m benchmarks.accuracy
+	$(VENV)/bin/python -m benchmarks.accuracy.report
 
 tpu: $(VENV)/tpu  ## What a TPU's compiler says of every loss; it needs no TPU.
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.tpu

@@ -1,8 +1,7 @@
 """What a loss is on some inputs, and its gradients: in truth, and as a JAX function computes them."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,34 +16,35 @@ from .subjects import Subject
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Values, and the gradients of their sum: None for inputs that have none. The first axis is that of the cases."""
+Inputs = Mapping[str, Array]
+Outcome = dict[str, Array]
+"""The values as VALUE, and by the names of the floating inputs the gradients of their sum. Cases go first."""
 
-    values: Array
-    gradients: Sequence[Array | None]
+VALUE = "value"
 
 
 # --- the truth --------------------------------------------------------------------------------------------------------
 
 
-def truth(subject: Subject, inputs: Sequence[Array]) -> Outcome:
-    """What the reference says, rounded to float64. Where the loss is infinite its gradients are too: neither counts."""
+def truth(subject: Subject, inputs: Inputs) -> Outcome:
+    """What the reference says, rounded to float64.
+
+    A derivative that does not exist is NaN. Where the loss is infinite its gradients are too: neither counts.
+    """
     reference = partial(subject.reference, **_exact_options({**_defaults(subject.reference), **subject.options}))
-    values: list[Any] = []
-    gradients: list[Array | None] = [np.empty(array.shape) if is_floating(array) else None for array in inputs]
-    for case in range(len(inputs[0])):
-        variables = [_lifted(array[case]) for array in inputs]
-        result = reference(*subject.arranged(*variables))
-        results = result if isinstance(result, list) else [result]
-        value = total(results)
-        leaves = [leaf for variable in variables for leaf in _leaves(variable)]
-        slopes = iter(gradient(value, leaves) if abs(value.value) < MP.inf else [MP.inf] * len(leaves))
-        for slot, variable in zip(gradients, variables, strict=True):
-            if slot is not None:
-                slot[case] = np.array([float(next(slopes)) for _ in _leaves(variable)]).reshape(slot.shape[1:])
-        values.append([float(number.value) for number in results] if isinstance(result, list) else float(result.value))
-    return Outcome(np.array(values), gradients)
+    values, gradients = [], {name: np.empty(inputs[name].shape) for name in floating(inputs)}
+    for case, arrays in enumerate(zip(*inputs.values(), strict=True)):
+        variables = dict(zip(inputs, map(_lifted, arrays), strict=True))
+        results = reference(*subject.arranged(*variables.values()))
+        sum_of_results = total(_leaves(results))
+        leaves = _leaves([variables[name] for name in gradients])
+        finite = abs(sum_of_results.value) < MP.inf
+        slopes = iter(gradient(sum_of_results, leaves) if finite else [MP.inf] * len(leaves))
+        for array in gradients.values():
+            array[case] = np.reshape([float(next(slopes)) for _ in range(array[case].size)], array[case].shape)
+        numbers = [float(result.value) for result in _leaves(results)]
+        values.append(numbers if isinstance(results, list) else numbers[0])
+    return {VALUE: np.array(values), **gradients}
 
 
 def _defaults(reference: Callable[..., Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _lifted(array: Any) -> Any:
     """An array as nested lists of exact numbers, or of integers."""
     if np.ndim(array):
         return [_lifted(entry) for entry in array]
-    return Exact(float(array)) if is_floating(array) else int(array)
+    return Exact(float(array)) if _is_floating(array) else int(array)
 
 
 def _leaves(variable: Any) -> list[Exact]:
@@ -76,44 +76,45 @@ def _leaves(variable: Any) -> list[Exact]:
     return [variable] if isinstance(variable, Exact) else []
 
 
-def is_floating(array: Any) -> bool:
-    """Whether it has a gradient."""
+def floating(inputs: Inputs) -> list[str]:
+    """The inputs that have a gradient."""
+    return [name for name, array in inputs.items() if _is_floating(array)]
+
+
+def _is_floating(array: Any) -> bool:
     return bool(jnp.issubdtype(array.dtype, jnp.floating))
 
 
-# --- in JAX ---------------------------------------------------------------------------------------------------------
+# --- in JAX -----------------------------------------------------------------------------------------------------------
 
 
-def jaxloss_outcome(subject: Subject, inputs: Sequence[Array]) -> Outcome:
+def jaxloss_outcome(subject: Subject, inputs: Inputs) -> Outcome:
     """What jaxloss computes."""
     assert subject.function is not None
     return jax_outcome(subject, partial(subject.function, reduction=subject.reduction, **subject.options), inputs)
 
 
-def jax_outcome(subject: Subject, call: Callable[..., Any], inputs: Sequence[Array]) -> Outcome:
+def jax_outcome(subject: Subject, call: Callable[..., Any], inputs: Inputs) -> Outcome:
     """Compiled, as in a training step."""
-    floating = [index for index, array in enumerate(inputs) if is_floating(array)]
 
-    def summed(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
-        values = call(*subject.arranged(*arrays))
+    def summed(leaves: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        # In the order of the inputs, which is not that of the compiled function's dictionaries.
+        values = call(*subject.arranged(*(leaves.get(name, arrays[name]) for name in inputs)))
         return jnp.sum(values, dtype=jnp.float32), values
 
-    compiled = jax.jit(jax.value_and_grad(summed, argnums=floating, has_aux=True))
+    compiled = jax.jit(jax.value_and_grad(summed, has_aux=True))
 
-    def run(*arrays: Array) -> list[Array]:
-        (_, values), slopes = compiled(*map(jnp.asarray, arrays))
-        return [np.asarray(array, np.float64) for array in (values, *slopes)]
+    def run(arrays: Inputs) -> Outcome:
+        on_device = {name: jnp.asarray(array) for name, array in arrays.items()}
+        (_, values), slopes = compiled({name: on_device[name] for name in floating(arrays)}, on_device)
+        return {name: np.asarray(array, np.float64) for name, array in ({VALUE: values} | slopes).items()}
 
-    values, *slopes = over_cases(subject, run, inputs)
-    gradients = dict(zip(floating, slopes, strict=True))
-    return Outcome(values, [gradients.get(index) for index in range(len(inputs))])
+    return over_cases(subject, run, inputs)
 
 
-def over_cases(subject: Subject, run: Callable[..., list[Array]], inputs: Sequence[Array]) -> list[Array]:
+def over_cases(subject: Subject, run: Callable[[Inputs], Outcome], inputs: Inputs) -> Outcome:
     """All cases in one call, or each by itself."""
     if not subject.whole:
-        return run(*inputs)
-    return [
-        np.stack(np.broadcast_arrays(*arrays))
-        for arrays in zip(*(run(*case) for case in zip(*inputs, strict=True)), strict=True)
-    ]
+        return run(inputs)
+    cases = [run(dict(zip(inputs, arrays, strict=True))) for arrays in zip(*inputs.values(), strict=True)]
+    return {name: np.stack([case[name] for case in cases]) for name in cases[0]}

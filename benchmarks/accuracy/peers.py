@@ -6,7 +6,7 @@ of the same name that is defined otherwise is left out.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..peers import keras, optax, present, torch
-from .outcomes import Array, Outcome, is_floating, jax_outcome, over_cases
+from .outcomes import VALUE, Array, Inputs, Outcome, floating, jax_outcome, over_cases
 from .subjects import Subject
 
 Call = Callable[..., Any]
 LIBRARIES = ("optax", "torch", "Keras")
 
 
-def outcomes(subject: Subject, inputs: Sequence[Array]) -> dict[str, Outcome]:
+def outcomes(subject: Subject, inputs: Inputs) -> dict[str, Outcome]:
     """What the libraries compute that have the loss with these options."""
     found = {}
     for library in LIBRARIES:
@@ -308,28 +308,27 @@ PEERS: dict[str, dict[str, Call]] = {
 }
 
 
-# --- in torch -------------------------------------------------------------------------------------------------------
+# --- in torch ---------------------------------------------------------------------------------------------------------
 
 
-def _torch_outcome(subject: Subject, call: Call, inputs: Sequence[Array]) -> Outcome:
-    floating = [index for index, array in enumerate(inputs) if is_floating(array)]
-    differentiable: set[int] = set()
+def _torch_outcome(subject: Subject, call: Call, inputs: Inputs) -> Outcome:
+    differentiable: set[str] = set()
 
-    def run(*arrays: Array) -> list[Array]:
-        tensors = list(map(_tensor, arrays))
-        leaves = [tensors[index].requires_grad_() for index in floating]
-        values = call(*subject.arranged(*tensors))
-        slopes = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
-        differentiable.update(index for index, slope in zip(floating, slopes, strict=True) if slope is not None)
-        results = [values, *(torch.zeros(()) if slope is None else slope for slope in slopes)]
-        return [result.detach().double().numpy() for result in results]
+    def run(arrays: Inputs) -> Outcome:
+        tensors = {name: _tensor(array) for name, array in arrays.items()}
+        leaves = {name: tensors[name].requires_grad_() for name in floating(arrays)}
+        values = call(*subject.arranged(*tensors.values()))
+        slopes = torch.autograd.grad(values.sum(), list(leaves.values()), allow_unused=True)
+        found = {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
+        differentiable.update(found)
+        gradients = {name: found.get(name, torch.zeros_like(leaf)) for name, leaf in leaves.items()}
+        return {name: result.detach().double().numpy() for name, result in ({VALUE: values} | gradients).items()}
 
-    values, *slopes = over_cases(subject, run, inputs)
-    gradients = {index: slope for index, slope in zip(floating, slopes, strict=True) if index in differentiable}
-    return Outcome(values, [gradients.get(index) for index in range(len(inputs))])
+    outcome = over_cases(subject, run, inputs)
+    return {name: array for name, array in outcome.items() if name in differentiable | {VALUE}}
 
 
 def _tensor(array: Array) -> Any:
-    if not is_floating(array):
+    if np.issubdtype(array.dtype, np.integer):
         return torch.tensor(array).long()
     return torch.tensor(np.asarray(array, np.float64)).to(getattr(torch, array.dtype.name))

@@ -6,14 +6,14 @@ the truth itself is all there can be: no digit is right. Truths beyond the dtype
 kink; but there too they have to be finite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from . import peers
-from .outcomes import Array, Outcome, jaxloss_outcome, truth
+from .outcomes import VALUE, Array, Inputs, Outcome, jaxloss_outcome, truth
 from .subjects import Subject
 
 Results = dict[str, Any]
@@ -23,47 +23,31 @@ def studied(subject: Subject, count: int, dtype: Any) -> Results:
     """Everything about one call on inputs of one dtype, as it goes into the results."""
     inputs = subject.inputs(count, dtype)
     true = truth(subject, inputs)
-    outcomes = {"jaxloss": jaxloss_outcome(subject, inputs)}
-    outcomes |= peers.outcomes(subject, inputs)
+    outcomes = {"jaxloss": jaxloss_outcome(subject, inputs), **peers.outcomes(subject, inputs)}
+    errors = {library: dict(ulps(outcome, true, dtype)) for library, outcome in outcomes.items()}
     return {
         "family": subject.family,
         "call": subject.name,
         "dtype": jnp.dtype(dtype).name,
         "cases": count,
-        "libraries": {library: compared(outcome, true, dtype) for library, outcome in outcomes.items()},
-        "worst": worst(outcomes["jaxloss"], true, inputs, dtype),
+        "libraries": {
+            library: {name: summary(outcomes[library][name], true[name], of_name) for name, of_name in by_name.items()}
+            for library, by_name in errors.items()
+        },
+        "worst": {
+            name: worst(of_name, outcomes["jaxloss"][name], true[name], inputs)
+            for name, of_name in errors["jaxloss"].items()
+        },
     }
 
 
-# --- comparison -------------------------------------------------------------------------------------------------------
+def ulps(outcome: Outcome, true: Outcome, dtype: Any) -> Iterator[tuple[str, Array]]:
+    """Errors by name in units in the last place, NaN where they do not count."""
+    for name, result in outcome.items():
+        yield name, _ulps(result, true[name], np.float32 if name == VALUE else dtype)
 
 
-def compared(outcome: Outcome, true: Outcome, dtype: Any) -> Results:
-    """The errors of the values, and those of each gradient that the library has."""
-    return {
-        "value": summary(outcome.values, true.values, np.float32),
-        "gradients": [
-            None if slope is None or result is None else summary(result, slope, dtype)
-            for result, slope in zip(outcome.gradients, true.gradients, strict=True)
-        ],
-    }
-
-
-def summary(result: Array, true: Array, dtype: Any) -> Results:
-    """The worst error, the 99th percentile, and how many results are not finite; of how many entries."""
-    errors = ulps(result, true, dtype)
-    counted = errors[~np.isnan(errors)]
-    could_be_finite = ~(np.abs(true) > float(jnp.finfo(dtype).max))
-    return {
-        "entries": counted.size,
-        "not_finite": int(np.sum(could_be_finite & ~np.isfinite(result))),
-        "worst": float(counted.max(initial=0)),
-        "p99": float(np.percentile(counted, 99)) if counted.size else 0.0,
-    }
-
-
-def ulps(result: Array, true: Array, dtype: Any) -> Array:
-    """Errors in units in the last place, NaN where they do not count."""
+def _ulps(result: Array, true: Array, dtype: Any) -> Array:
     info = jnp.finfo(dtype)
     digits = info.nmant + 1
     _, exponents = np.frexp(true)
@@ -78,20 +62,22 @@ def ulps(result: Array, true: Array, dtype: Any) -> Array:
     return np.where(np.abs(true) <= float(info.max), errors, np.nan)
 
 
-def worst(outcome: Outcome, true: Outcome, inputs: Sequence[Array], dtype: Any) -> Results:
-    """The inputs where the value, and each gradient, is furthest off."""
-    found = {"value": _worst_case(outcome.values, true.values, inputs, np.float32)}
-    for index, (result, slope) in enumerate(zip(outcome.gradients, true.gradients, strict=True)):
-        if result is not None and slope is not None:
-            found[f"gradient {index}"] = _worst_case(result, slope, inputs, dtype)
-    return found
-
-
-def _worst_case(result: Array, true: Array, inputs: Sequence[Array], dtype: Any) -> Results:
-    errors = np.nan_to_num(ulps(result, true, dtype), nan=-1.0)
-    case = np.unravel_index(np.argmax(errors), errors.shape)[0]
+def summary(result: Array, true: Array, errors: Array) -> Results:
+    """The worst error, the 99th percentile, and how many results are not finite; of how many entries."""
+    counted = errors[~np.isnan(errors)]
     return {
-        "inputs": [_short(array[case]) for array in inputs],
+        "entries": counted.size,
+        "not_finite": int(np.sum(~np.isfinite(result) & (np.isnan(true) | ~np.isnan(errors)))),
+        "worst": float(counted.max(initial=0)),
+        "p99": float(np.percentile(counted, 99)) if counted.size else 0.0,
+    }
+
+
+def worst(errors: Array, result: Array, true: Array, inputs: Inputs) -> Results:
+    """The case that is furthest off, or that is not finite."""
+    case = np.unravel_index(np.argmax(np.nan_to_num(errors, nan=-1.0)), errors.shape)[0]
+    return {
+        "inputs": {name: _short(array[case]) for name, array in inputs.items()},
         "result": _short(result[case]),
         "truth": _short(true[case]),
     }

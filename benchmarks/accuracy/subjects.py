@@ -1,5 +1,6 @@
 """What is studied: a line per call of a loss, with the inputs that are drawn for it."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,9 +71,13 @@ class Subject:
         reference: Callable[..., Any] = getattr(references, self.loss)
         return reference
 
-    def inputs(self, count: int, dtype: Any, seed: int = 0) -> list[NDArray[Any]]:
-        """Inputs for so many cases, rounded to a dtype."""
-        return [rounded(array, dtype) for array in self.sample(Draw(np.random.default_rng(seed), count, dtype))]
+    def inputs(self, count: int, dtype: Any, seed: int = 0) -> dict[str, NDArray[Any]]:
+        """Inputs for so many cases, rounded to a dtype, by their names."""
+        arrays = self.sample(Draw(np.random.default_rng(seed), count, dtype))
+        parameters = inspect.signature(self.function or self.reference).parameters.values()
+        *names, last = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][: len(arrays)]
+        names += [last] + [f"{last} {number}" for number in range(2, len(arrays) - len(names) + 1)]
+        return {name: rounded(array, dtype) for name, array in zip(names, arrays, strict=True)}
 
 
 def _short(value: Any) -> str:
