@@ -1,6 +1,5 @@
 """Cross-entropies that weigh examples by how well they are predicted."""
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -24,6 +23,7 @@ from ._core import (
     require_shape,
 )
 from ._softmax import bounded, class_inputs, label_shares, log_odds, log_odds_of_labels, with_impossible
+from ._special import exponential_growth
 
 
 @loss_function(domains={"targets": PROBABILITY, "alpha": PROBABILITY, "gamma": NON_NEGATIVE})
@@ -230,7 +230,7 @@ def generalized_cross_entropy(
     """
     logits, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     odds, impossible = log_odds_of_labels(logits, labels)
-    values = _deformed(jax.nn.softplus(-odds), q)
+    values = exponential_growth(jax.nn.softplus(-odds), -jnp.asarray(q, odds.dtype))
     values = with_impossible(values, impossible & jnp.equal(q, 0), None)
     return reduce(validity * values, where=where, weights=weights, reduction=reduction)
 
@@ -352,19 +352,3 @@ def _exact_power_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array,
     _, log_tangent, exponent_tangent = tangents
     power = _exact_power(*primals)
     return power, power * (exponent * log_tangent + log * exponent_tangent)
-
-
-# Of (1 - exp(-x)) / x, as far as float64 can tell below 1/2.
-_SERIES = [(-1) ** k / math.factorial(k + 1) for k in reversed(range(14))]
-
-
-def _deformed(nll: Array, q: Scalar) -> Array:
-    """(1 - exp(-q nll)) / q, which is nll where q is 0.
-
-    Where q nll is small, everything in the quotient and its derivatives cancels.
-    """
-    products = q * nll
-    small = products < 0.5
-    few = jnp.where(small, products, 0)
-    series = functools.reduce(lambda total, coefficient: total * few + coefficient, _SERIES, jnp.zeros_like(nll))
-    return jnp.where(small, nll * series, (1 - jnp.exp(-products)) / jnp.where(small, 1, q))

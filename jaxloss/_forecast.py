@@ -22,7 +22,8 @@ from ._core import (
     rowwise_inputs,
     shielded,
 )
-from ._vectors import ratio, smooth_absolute
+from ._special import quotient
+from ._vectors import smooth_absolute
 
 
 @loss_function(static=("axis",), domains={"quantiles": PROBABILITY})
@@ -292,7 +293,7 @@ def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
 
 def _slopes(errors: Array, scales: Array) -> tuple[Array, Array]:
     """2 Φ(ω) - 1, and 2 φ(ω) - 1/√π as its value at 0 less what is lost from there."""
-    omega = ratio(errors, scales)
+    omega = quotient(errors, scales)
     lost = -jnp.expm1(-jnp.square(omega) / 2)
     return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
 

@@ -24,7 +24,7 @@ from ._core import (
 from ._softmax import Given, log_softmax, normalizer, with_impossible
 from ._special import (
     entropy_gap,
-    expm1_over,
+    exponential_growth,
     log1p_deficit,
     log1p_over,
     log1p_product,
@@ -485,7 +485,7 @@ def _mean_decay(exponents: Array) -> Array:
 
     Both branches are one function of the exponent times what they are relative to, so that all its derivatives agree.
     """
-    return expm1_over(jnp.where(exponents > 0, -exponents, exponents))
+    return exponential_growth(jnp.ones_like(exponents), jnp.where(exponents > 0, -exponents, exponents))
 
 
 def _present_and_logs(means: Array, targets: Array) -> tuple[Array, Array, Array]:

@@ -1,8 +1,6 @@
 """Losses between real numbers."""
 
-import functools
 import math
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +22,8 @@ from ._core import (
     reduce,
     rowwise_inputs,
 )
-from ._vectors import absolute, cosine, hypotenuse, one_minus_cosine, ratio, smooth_absolute
+from ._special import exponential_growth, polynomial, quotient
+from ._vectors import absolute, cosine, hypotenuse, one_minus_cosine, smooth_absolute
 
 _ABOVE_MINUS_ONE = Domain("greater than -1", lambda x: x > -1)
 
@@ -307,7 +306,7 @@ def general_robust_loss(
         Barron, A general and adaptive robust loss function, 2019.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = _general_robust(ratio(predictions - targets, scale), jnp.asarray(alpha, predictions.dtype))
+    values = _general_robust(quotient(predictions - targets, scale), jnp.asarray(alpha, predictions.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -348,7 +347,7 @@ def mape_loss(
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
     small = jnp.abs(targets) < eps
-    errors = ratio(jnp.where(small, predictions - targets, 0), eps)
+    errors = quotient(jnp.where(small, predictions - targets, 0), eps)
     errors = jnp.where(small, errors, _relative(predictions, jnp.where(small, 1, targets)))
     values = 100 * absolute(errors)
     return reduce(values, where=where, weights=weights, reduction=reduction)
@@ -484,7 +483,7 @@ def _log_cosh(errors: Array) -> Array:
     distances = absolute(errors)
     near = distances < 1
     squares = jnp.square(jnp.where(near, errors, 0))
-    cosh_minus_1 = squares * _series(squares, [1 / math.factorial(n) for n in range(2, 20, 2)])
+    cosh_minus_1 = squares * polynomial([1 / math.factorial(n) for n in range(2, 20, 2)], squares)
     far = jnp.where(near, 1, distances)
     return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
 
@@ -498,7 +497,7 @@ def _relative(predictions: Array, targets: Array) -> Array:
 @_relative.defjvp
 def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     predictions, targets = primals
-    return _relative(*primals), (tangents[0] - ratio(predictions, targets) * tangents[1]) / targets
+    return _relative(*primals), (tangents[0] - quotient(predictions, targets) * tangents[1]) / targets
 
 
 def _log1p_difference(x: Array, y: Array) -> Array:
@@ -508,7 +507,7 @@ def _log1p_difference(x: Array, y: Array) -> Array:
     # Of one sign, the numbers are put into one logarithm; of two signs their logarithms do not cancel.
     apart = (low < 0) & (high > 0)
     base = jnp.where(apart, high, low)
-    return jnp.log1p(ratio(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
+    return jnp.log1p(quotient(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
 
 
 def _general_robust(errors: Array, alpha: Array) -> Array:
@@ -529,30 +528,13 @@ def _general_robust(errors: Array, alpha: Array) -> Array:
     squares = jnp.square(jnp.clip(jnp.where(near, errors, 0), -limit, limit))
     q = squares / b
     # log(1 + q) is 2 artanh(q / (2 + q)), whose series has a derivative in α that does not cancel.
-    artanh = _series(jnp.square(q / (2 + q)), [1 / n for n in range(1, 35, 2)])
+    artanh = polynomial([1 / n for n in range(1, 35, 2)], jnp.square(q / (2 + q)))
     g = jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
 
     saturating, bounded = alpha < 1, alpha == -jnp.inf
     s = jnp.where(bounded, -1, jnp.where(bounded, 0, alpha) / b)
-    low = _exponential_growth(g, jnp.where(saturating, s, 0))
+    low = exponential_growth(g, jnp.where(saturating, s, 0))
 
     alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
-    high = (jnp.square(ratio(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
+    high = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
     return jnp.where(parabola, jnp.square(errors) / 2, jnp.where(saturating, low, high))
-
-
-def _exponential_growth(x: Array, rate: Array) -> Array:
-    """(exp(rate · x) - 1) / rate, and its limit x at rate 0."""
-    exponents = rate * x
-    near = jnp.abs(exponents) < 0.5
-    series = _series(jnp.where(near, exponents, 0), [1 / math.factorial(n) for n in range(1, 15)])
-    # Not expm1: its derivative is the sum of it and 1, which is 0 where it is about -1.
-    far = jnp.exp(jnp.where(near, 0, exponents)) - 1
-    return jnp.where(near, x * series, far / jnp.where(near, 1, rate))
-
-
-def _series(x: Array, coefficients: Sequence[float]) -> Array:
-    """Σₖ aₖ xᵏ."""
-    return functools.reduce(
-        lambda total, coefficient: coefficient + x * total, reversed(coefficients), jnp.zeros_like(x)
-    )

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
@@ -26,6 +25,7 @@ from ._core import (
     rowwise_inputs,
     stretching,
 )
+from ._special import quotient
 
 _DOMAINS = {"probs": PROBABILITY, "labels": PROBABILITY, "smooth_nr": NON_NEGATIVE, "smooth_dr": NON_NEGATIVE}
 
@@ -331,18 +331,10 @@ def _class_mean(losses: Float[Array, "*batch classes"], class_weights: Array | N
     return _ratio(jnp.sum(class_weights * losses, axis=-1), jnp.sum(class_weights, axis=-1))
 
 
-@jax.custom_jvp
 def _ratio(part: Array, whole: Array) -> Array:
     """A part of a whole; 0, with derivatives of 0, of a whole of 0."""
     nothing = jnp.abs(whole) < jnp.finfo(whole.dtype).tiny
-    return jnp.where(nothing, 0, part / jnp.where(nothing, 1, whole))
-
-
-# Autodiff divides by the square of the whole, which leaves float32 for one of 1e-25.
-@_ratio.defjvp
-def _ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    ratio = _ratio(*primals)
-    return ratio, _ratio(tangents[0] - ratio * tangents[1], primals[1])
+    return jnp.where(nothing, 0, quotient(part, jnp.where(nothing, 1, whole)))
 
 
 def _power(x: Array, exponent: Scalar) -> Array:

@@ -36,7 +36,7 @@ def unit_integral(
 def exp_excess(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """exp(x) - 1 - x, which is never negative."""
     near, small, _ = _parted(x, jnp.abs(x) < 1)
-    series = small * small * _polynomial([1 / math.factorial(k) for k in range(2, 20)], small)
+    series = small * small * polynomial([1 / math.factorial(k) for k in range(2, 20)], small)
     return jnp.where(near, series, jnp.expm1(x) - x)
 
 
@@ -45,11 +45,13 @@ def _exp_excess_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return exp_excess(*primals), jnp.expm1(primals[0]) * tangents[0]
 
 
-def expm1_over(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """(exp(x) - 1) / x, which is 1 at 0."""
-    near, small, large = _parted(x, jnp.abs(x) < 1)
-    close = unit_integral(lambda s, x: jnp.exp(s * x), small)
-    return jnp.where(near, close, jnp.expm1(large) / large)
+def exponential_growth(x: Float[Array, "*shape"], rate: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+    """(exp(rate · x) - 1) / rate, which is x at rate 0."""
+    near, small, _ = _parted(rate * x, jnp.abs(rate * x) < 0.5)
+    series = polynomial([1 / math.factorial(n) for n in range(1, 15)], small)
+    # Not expm1: its derivative is the sum of it and 1, which is 0 where it is about -1.
+    far = jnp.exp(jnp.where(near, 0, rate * x)) - 1
+    return jnp.where(near, x * series, far / jnp.where(near, 1, rate))
 
 
 def log1p_deficit(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -125,11 +127,18 @@ def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
     return ratio, quotient(tangents[0] - ratio * tangents[1], primals[1])
 
 
+def polynomial(coefficients: Sequence[float], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Σₖ cₖ xᵏ, by Horner's rule."""
+    return functools.reduce(
+        lambda total, coefficient: total * x + coefficient, reversed(coefficients), jnp.zeros_like(x)
+    )
+
+
 def _stirling_step(x: Array) -> Array:
     """The error at z less that at z + 1, of z = 1/x: (z + 1/2) log(1 + 1/z) - 1."""
     near, small, large = _parted(x, x <= 1)
     square = jnp.square(small / (2 + small))
-    series = square * _polynomial([1 / (2 * k + 3) for k in range(16)], square)
+    series = square * polynomial([1 / (2 * k + 3) for k in range(16)], square)
     return jnp.where(near, series, (1 / large + 0.5) * jnp.log1p(large) - 1)
 
 
@@ -149,10 +158,3 @@ def _mixed(function: Callable[..., Array], nodes: np.ndarray, weights: np.ndarra
 def _parted(x: Array, near: Array) -> tuple[Array, Array, Array]:
     """Which numbers are near, those with others made 0, and the others with those made 1."""
     return near, jnp.where(near, x, 0), jnp.where(near, 1, x)
-
-
-def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
-    """Σₖ cₖ xᵏ, by Horner's rule."""
-    return functools.reduce(
-        lambda total, coefficient: total * x + coefficient, reversed(coefficients), jnp.zeros_like(x)
-    )

@@ -25,18 +25,6 @@ def smooth_absolute(x: Float[Array, "*shape"], beta: Scalar) -> Float[Array, "*s
     return jnp.where(near, small * (small / divisor) / 2, distances - beta / 2)
 
 
-@jax.custom_jvp
-def ratio(x: Float[Array, "*shape"], y: Scalar | Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A quotient whose derivatives leave the dtype only where they have to: those of `/` have 1 / y² in them."""
-    return x / y
-
-
-@ratio.defjvp
-def _ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    quotient = ratio(*primals)
-    return quotient, ratio(tangents[0] - quotient * tangents[1], primals[1])
-
-
 def hypotenuse(x: Float[Array, "*shape"], y: Scalar) -> Float[Array, "*shape"]:
     """The square root of x² + y², with gradient 0 where both are 0."""
     scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x), jnp.abs(y)))
