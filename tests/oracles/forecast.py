@@ -7,7 +7,7 @@ import scoringrules
 import torch
 from torch import Tensor
 
-from .anchor import Anchor, Arguments, Draw
+from .anchor import Anchor, Arguments, Draw, from_jax
 
 QUANTILES, SAMPLES, MEMBERS = 3, 4, 5
 REDUCTIONS = frozenset({"mean", "sum"})
@@ -45,8 +45,8 @@ def quantile_huber_loss(
 
 
 def crps_gaussian(means: Tensor, targets: Tensor, scales: Tensor, *, eps: float = 1e-6, reduction: str) -> Tensor:
-    values: Tensor = scoringrules.crps_normal(targets, means, scales.clamp(min=eps), backend="torch")
-    return values
+    # Beside torch scoringrules has π in single precision.
+    return from_jax(scoringrules.crps_normal)(targets, means, scales.clamp(min=eps), backend="jax")
 
 
 def crps_ensemble(
