@@ -5,7 +5,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
@@ -159,7 +158,8 @@ def negative_binomial_nll_loss(
 
     For counts that vary more than a Poisson distribution allows, as sales and visits do: their variance is m + αm². At
     a dispersion of 0 it is the Poisson distribution, and near it nothing cancels. It is the full likelihood, with
-    log(y!). For a target above 0 a mean below `eps` counts as `eps`, without a gradient.
+    log(y!). For a target above 0 a mean below `eps` counts as `eps`, without a gradient; a target of 0 has no gradient
+    for itself.
 
     Args:
         means: Predicted means m, any shape; not negative.
@@ -183,7 +183,9 @@ def negative_binomial_nll_loss(
         Salinas et al., DeepAR: probabilistic forecasting with autoregressive recurrent networks, 2020.
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
-    values = _negative_binomial(means, targets, dispersions, eps)
+    none = targets == 0
+    positive = _negative_binomial(jnp.maximum(means, eps), jnp.where(none, 1, targets), dispersions)
+    values = jnp.where(none, log1p_over(dispersions, means), positive)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -388,25 +390,12 @@ def _stirling(counts: Array) -> Array:
     return jnp.where(small, 0, large * jnp.log(large) - large + jnp.log(2 * math.pi * large) / 2)
 
 
-def _negative_binomial(means: Array, targets: Array, dispersions: Array, eps: Scalar) -> Array:
-    """The likelihood by its definition where the target is below 1, so that its log is no use, and else by Loader's."""
-    none, few = targets == 0, targets < 1
-    clamped = jnp.maximum(means, eps)
-    fraction, count = jnp.where(few, targets, 0), jnp.where(few, 1, targets)
-    # Of a target of 0 the dispersion is in the first term only, which rounding in the others would outweigh.
-    held = jnp.where(none, jax.lax.stop_gradient(dispersions), dispersions)
-    spread = log1p_product(held, targets)
-    inverses = jnp.stack([held, quotient(held, 1 + held * targets), 1 / jnp.where(few, 1 + fraction, count)])
-    at_failures, at_all, at_count = jnp.unstack(stirling_error(inverses))
-    factorial = at_count + (fraction + 0.5) * jnp.log1p(fraction) - 1 - fraction + _HALF_LOG_2PI
-    of_few = (
-        log1p_over(dispersions, jnp.where(none, means, clamped))
-        + fraction * _log_excess(clamped, dispersions)
-        + jnp.where(none, fraction * (fraction * math.pi**2 / 12 - np.euler_gamma), factorial)
-        - ((fraction - 0.5) * spread + log1p_over(held, fraction) - fraction)
-    )
-    of_many = _binomial_deviance(clamped, count, dispersions) + (jnp.log(count) + spread) / 2 + _HALF_LOG_2PI + at_count
-    return jnp.where(few, of_few, of_many) + (at_failures - at_all)
+def _negative_binomial(means: Array, targets: Array, dispersions: Array) -> Array:
+    """The likelihood of counts above 0, as a sum of terms none of which is negative but the constant."""
+    inverses = jnp.stack([dispersions, quotient(dispersions, 1 + dispersions * targets), 1 / targets])
+    at_failures, at_all, at_target = jnp.unstack(stirling_error(inverses))
+    spread = (jnp.log(targets) + log1p_product(dispersions, targets)) / 2 + _HALF_LOG_2PI
+    return _binomial_deviance(means, targets, dispersions) + spread + at_target + (at_failures - at_all)
 
 
 def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Array:
@@ -424,13 +413,6 @@ def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Arra
         (c * errors - jnp.log(jnp.where(near, 1, ratio))) / jnp.where(near, 1, dispersions),
     )
     return failures + entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
-
-
-def _log_excess(means: Array, dispersions: Array) -> Array:
-    """log(α + 1/m)."""
-    small = dispersions * means < 1
-    least = jnp.log1p(jnp.where(small, dispersions * means, 0)) - jnp.log(jnp.where(small, means, 1))
-    return jnp.where(small, least, jnp.log(jnp.where(small, 1, dispersions) + 1 / jnp.where(small, 1, means)))
 
 
 def _student_t(errors: Array, dfs: Array) -> Array:

@@ -140,6 +140,8 @@ def _stirling_step(x: Array) -> Array:
     square = jnp.square(small / (2 + small))
     series = square * polynomial([1 / (2 * k + 3) for k in range(16)], square)
     return jnp.where(near, series, (1 / large + 0.5) * jnp.log1p(large) - 1)
+    close = square * unit_integral(lambda s, x: s * s / (1 - s * s * x), square)
+    return jnp.where(near, close, (1 / large + 0.5) * jnp.log1p(large) - 1)
 
 
 def _log1p_of_large(*factors: Array) -> Array:
