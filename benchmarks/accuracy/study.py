@@ -67,15 +67,20 @@ def summary(result: Array, true: Array, errors: Array) -> Results:
     counted = errors[~np.isnan(errors)]
     return {
         "entries": counted.size,
-        "not_finite": int(np.sum(~np.isfinite(result) & (np.isnan(true) | ~np.isnan(errors)))),
+        "not_finite": int(np.sum(_wrongly_infinite(result, true, errors))),
         "worst": float(counted.max(initial=0)),
         "p99": float(np.percentile(counted, 99)) if counted.size else 0.0,
     }
 
 
+def _wrongly_infinite(result: Array, true: Array, errors: Array) -> Array:
+    return np.asarray(~np.isfinite(result) & (np.isnan(true) | ~np.isnan(errors)))
+
+
 def worst(errors: Array, result: Array, true: Array, inputs: Inputs) -> Results:
-    """The case that is furthest off, or that is not finite."""
-    case = np.unravel_index(np.argmax(np.nan_to_num(errors, nan=-1.0)), errors.shape)[0]
+    """The case that is furthest off, and rather one that is not finite."""
+    ranks = np.where(_wrongly_infinite(result, true, errors), np.inf, np.nan_to_num(errors, nan=-1.0))
+    case = np.unravel_index(np.argmax(ranks), errors.shape)[0]
     return {
         "inputs": {name: _short(array[case]) for name, array in inputs.items()},
         "result": _short(result[case]),

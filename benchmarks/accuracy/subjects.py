@@ -16,7 +16,7 @@ from .inputs import Draw, rounded
 
 CLASSES, FEATURES = 5, 4
 MANY_CLASSES = 131_072
-ENTRIES, ROWS, BATCHES, WIDE_ROWS = 4000, 1000, 60, 2
+ENTRIES, ROWS, BATCHES, WIDE_ROWS = 3000, 1000, 60, 2
 WIDE_DTYPES = (jnp.float32, jnp.bfloat16)
 
 Inputs = tuple[Any, ...]
