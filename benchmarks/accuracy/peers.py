@@ -298,10 +298,21 @@ PEERS: dict[str, dict[str, Call]] = {
     },
     "generalized_kl_div": {"optax": lambda p, y: optax.losses.generalized_kl_divergence(p, y)},
     "gaussian_kl": {"torch": _torch_gaussian_kl},
-    # Metric, ranking, segmentation.
+    # Metric, ranking.
     "nt_xent_loss": {"optax": lambda embeddings, labels: optax.losses.ntxent(embeddings, labels)},
     "ranking_softmax_loss": {
         "optax": lambda scores, relevance: optax.losses.ranking_softmax_loss(scores, relevance, reduce_fn=None)
+    },
+    # Segmentation. Keras adds its eps below the line only, and its alpha is the price of what is missed.
+    "dice_loss": {
+        "Keras": lambda probs, labels, *, smooth_nr, smooth_dr: keras.ops.mean(
+            keras.losses.dice(_one_hot(probs, labels), probs, axis=1), axis=-1
+        )
+    },
+    "tversky_loss": {
+        "Keras": lambda probs, labels, *, smooth_nr, smooth_dr, alpha, beta: keras.ops.mean(
+            keras.losses.tversky(_one_hot(probs, labels), probs, alpha=beta, beta=alpha, axis=1), axis=-1
+        )
     },
     # Sequence.
     "ctc_loss": {"optax": _optax_ctc, "torch": _torch_ctc},

@@ -592,7 +592,7 @@ SMOOTH = 1e-5
 
 
 def _overlaps(probs: Matrix, labels: Sequence[int]) -> list[tuple[Exact, Exact, Number]]:
-    """For each class what is in both, what is predicted, and what is true."""
+    """For each class what is in both, what is predicted, and what is true; a class that is nowhere costs nothing."""
     overlaps = []
     for k, column in enumerate(zip(*probs, strict=True)):
         inside = [p for p, label in zip(column, labels, strict=True) if label == k]
@@ -603,9 +603,13 @@ def _overlaps(probs: Matrix, labels: Sequence[int]) -> list[tuple[Exact, Exact, 
 def dice_loss(
     probs: Matrix, labels: Sequence[int], smooth_nr: Constant = SMOOTH, smooth_dr: Constant = SMOOTH
 ) -> Exact:
+    def term(both: Exact, predicted: Exact, true: int) -> Exact:
+        if predicted + true == 0:
+            return kink(0, predicted)
+        return 1 - (2 * both + smooth_nr) / (predicted + true + smooth_dr)
+
     overlaps = _overlaps(probs, labels)
-    terms = (1 - (2 * both + smooth_nr) / (predicted + true + smooth_dr) for both, predicted, true in overlaps)
-    return total(terms) / len(overlaps)
+    return total(term(*overlap) for overlap in overlaps) / len(overlaps)
 
 
 def generalized_dice_loss(
@@ -629,6 +633,8 @@ def tversky_loss(
     smooth_dr: Constant = SMOOTH,
 ) -> Exact:
     def term(both: Exact, predicted: Exact, true: int) -> Exact:
+        if predicted + true == 0:
+            return kink(0, predicted)
         invented, missed = predicted - both, true - both
         return (1 - (both + smooth_nr) / (both + alpha * invented + beta * missed + smooth_dr)) ** gamma
 

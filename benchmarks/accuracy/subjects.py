@@ -301,6 +301,7 @@ BIAS = np.array([0.5, -1.0, 0.0, 2.0, 1.0], np.float32)
 WEIGHTED = {"class_weights": WEIGHTS}
 SMOOTHED = {"label_smoothing": 0.125}
 EVERYTHING = {**WEIGHTED, **SMOOTHED, "z_loss_weight": 0.0625}
+UNSMOOTHED = {"smooth_nr": 0.0, "smooth_dr": 1e-7}  # as Keras
 DISTANCE = {"distance_function": _manhattan}
 
 REGRESSION, LIKELIHOOD, CLASSIFICATION, LINEAR = "Regression", "Likelihood", "Classification", "Linear"
@@ -422,9 +423,10 @@ SUBJECTS = [
     Subject(METRIC, "circle_loss", _embedded, {}, BATCHES, whole=True),
     Subject(RANKING, "ranking_softmax_loss", _soft, {}, ROWS),
     Subject(SEGMENTATION, "dice_loss", _regions, {}, ROWS // 4),
-    Subject(SEGMENTATION, "dice_loss", _regions, {"smooth_nr": 2.0, "smooth_dr": 2.0}, ROWS // 4),
+    Subject(SEGMENTATION, "dice_loss", _regions, UNSMOOTHED, ROWS // 4),
     Subject(SEGMENTATION, "generalized_dice_loss", _regions, {}, ROWS // 4),
     Subject(SEGMENTATION, "tversky_loss", _regions, {"alpha": 0.25, "beta": 0.75}, ROWS // 4),
+    Subject(SEGMENTATION, "tversky_loss", _regions, {"alpha": 0.25, "beta": 0.75, **UNSMOOTHED}, ROWS // 4),
     Subject(SEGMENTATION, "tversky_loss", _regions, {"gamma": 0.75}, ROWS // 4),
     Subject(SEQUENCE, "ctc_loss", _frames, {}, ROWS // 4),
 ]
