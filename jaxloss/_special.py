@@ -76,8 +76,9 @@ def log1p_over(
     small = [jnp.where(near, factor, 0) for factor in (x, y, z)]
     large = [jnp.where(near, 1, factor) for factor in (x, y, z)]
     close = unit_integral(lambda s, x: 1 / (1 + s * x), small[0] * small[1] * small[2])
-    over = 1 / large[0] if inverse is None else jnp.where(near, 1, inverse)
-    return jnp.where(near, small[1] * small[2] * close, _log1p_of_large(*large) * over)
+    logs = _log1p_of_large(*large)
+    far = logs / large[0] if inverse is None else logs * jnp.where(near, 1, inverse)
+    return jnp.where(near, small[1] * small[2] * close, far)
 
 
 def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -138,8 +139,6 @@ def _stirling_step(x: Array) -> Array:
     """The error at z less that at z + 1, of z = 1/x: (z + 1/2) log(1 + 1/z) - 1."""
     near, small, large = _parted(x, x <= 1)
     square = jnp.square(small / (2 + small))
-    series = square * polynomial([1 / (2 * k + 3) for k in range(16)], square)
-    return jnp.where(near, series, (1 / large + 0.5) * jnp.log1p(large) - 1)
     close = square * unit_integral(lambda s, x: s * s / (1 - s * s * x), square)
     return jnp.where(near, close, (1 / large + 0.5) * jnp.log1p(large) - 1)
 
