@@ -488,7 +488,7 @@ def _log_cosh(errors: Array) -> Array:
     return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
 
 
-# Autodiff of a difference of errors that are nearly all target would cancel.
+# The slope in a target is -x / y²: autodiff would take it for a difference of larger numbers.
 @jax.custom_jvp
 def _relative(predictions: Array, targets: Array) -> Array:
     return (predictions - targets) / targets
@@ -498,6 +498,7 @@ def _relative(predictions: Array, targets: Array) -> Array:
 def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     predictions, targets = primals
     return _relative(*primals), (tangents[0] - quotient(predictions, targets) * tangents[1]) / targets
+    return _relative(*primals), ratio(tangents[0] - ratio(predictions, targets) * tangents[1], targets)
 
 
 def _log1p_difference(x: Array, y: Array) -> Array:
@@ -513,8 +514,8 @@ def _log1p_difference(x: Array, y: Array) -> Array:
 def _general_robust(errors: Array, alpha: Array) -> Array:
     """The loss of errors in units of the scale; with b = |α - 2| and h = √(1 + e²/b) it is b (h^α - 1) / α.
 
-    For α < 1 that is taken as g (exp(s g) - 1) / (s g), where g = b log h tends to e²/2 as b grows, and s = α / b; for
-    others as (e² h^(α - 2) + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
+    For α < 1 that is taken as (exp(s g) - 1) / s, where s = α / b, and g = b log h tends to e²/2 as b grows; for others
+    as ((e/h)² h^α + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
     """
     parabola = alpha == 2
     alpha = jnp.where(parabola, 1, alpha)
