@@ -497,8 +497,7 @@ def _relative(predictions: Array, targets: Array) -> Array:
 @_relative.defjvp
 def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     predictions, targets = primals
-    return _relative(*primals), (tangents[0] - quotient(predictions, targets) * tangents[1]) / targets
-    return _relative(*primals), ratio(tangents[0] - ratio(predictions, targets) * tangents[1], targets)
+    return _relative(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
 
 
 def _log1p_difference(x: Array, y: Array) -> Array:
