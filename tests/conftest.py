@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-# Most programs here run once: compiling them fast takes half the time of making them fast. `.ci/run` does both.
+# Most programs here run once: compiling them fast takes half the time of making them fast.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -38,20 +38,32 @@ def law(test: Test) -> Test:
     return over(CATALOGUE)(test)
 
 
+def dear_law(test: Test) -> Test:
+    """The same for a test that compiles programs of its own: of all but the first call of each loss it is slow."""
+    LAWS[False].append(test)
+    return over(CATALOGUE, dear=True)(test)
+
+
 def law_of_labels(test: Test) -> Test:
     """A test of every call whose labels are integers that name classes."""
     LAWS[True].append(test)
     return over(LABELLED)(test)
 
 
-def over(calls: list[Call]) -> Callable[[Test], Test]:
+def over(calls: list[Call], *, dear: bool = False) -> Callable[[Test], Test]:
     """A test of some calls."""
+    first = {call.loss: call for call in reversed(calls)}
+
+    def case(call: Call) -> Any:
+        slow = [pytest.mark.slow] * (dear and first[call.loss] is not call)
+        # The tests of one call stay on one worker, so that its program is compiled once.
+        return pytest.param(call, id=call.name, marks=[pytest.mark.xdist_group(call.name), *slow])
 
     def parametrized(test: Test) -> Test:
-        held = [call for call in calls if test.__name__.removeprefix("test_") not in call.exempt]
-        # The tests of one call stay on one worker, so that its program is compiled once.
-        cases = [pytest.param(call, id=call.name, marks=pytest.mark.xdist_group(call.name)) for call in held]
-        covering: pytest.MarkDecorator = pytest.mark.parametrize("call", cases)
+        name = test.__name__.removeprefix("test_")
+        covering: pytest.MarkDecorator = pytest.mark.parametrize(
+            "call", [case(call) for call in calls if name not in call.exempt]
+        )
         return covering(test)
 
     return parametrized
@@ -270,7 +282,7 @@ def test_labels_do_not_wrap_into_other_labels(call: Call, wrapping: Any) -> None
 # --- transformations --------------------------------------------------------------------------------------------------
 
 
-@law
+@dear_law
 def test_compiled_is_eager(call: Call) -> None:
     inputs = call.inputs((N,))
     outcome = program(call)(inputs, where=SOME)
@@ -336,7 +348,7 @@ def test_transformations_agree_on_the_derivatives(call: Call) -> None:
         assert_same(outcome[name], outcome["forward over reverse"], 1e-10)
 
 
-@law
+@dear_law
 def test_vmap_is_a_loop(call: Call) -> None:
     inputs = call.inputs((2, N // 2))
     axes = tuple(0 if kind.batched else None for kind in call.kinds)
@@ -356,7 +368,7 @@ def test_vmap_is_a_loop(call: Call) -> None:
                 assert_same(actual[group], wanted[rows])
 
 
-@over([call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())])
+@over([call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], dear=True)
 def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     inputs = call.inputs((N,))
     scalars = {name: value for name, value in call.traced.items() if value.ndim == 0}
@@ -372,7 +384,7 @@ def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     assert_same(mapped, np.array(looped))
 
 
-@law
+@dear_law
 def test_defaults_given_are_defaults_left_out(call: Call) -> None:
     parameters = inspect.signature(call.loss).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
@@ -389,7 +401,7 @@ def test_defaults_given_are_defaults_left_out(call: Call) -> None:
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-@law
+@dear_law
 @pytest.mark.parametrize(
     "dtype",
     [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)],
@@ -440,7 +452,7 @@ def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
 # --- value checks -----------------------------------------------------------------------------------------------------
 
 
-@law
+@dear_law
 def test_checkify_names_the_culprit(call: Call) -> None:
     inputs = call.inputs((N,))
 

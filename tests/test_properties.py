@@ -106,7 +106,7 @@ def hold(call: Call, drawn: Drawn) -> None:
     np.testing.assert_allclose(found, expected(call, drawn, doubled, options), rtol=tolerance, atol=tolerance)
 
 
-@over(APART)
+@over(APART, dear=True)
 def test_any_call_is_the_sum_of_its_entries(call: Call) -> None:
     settings(max_examples=4, deadline=None, derandomize=True, database=None)(holding(call))()
 
@@ -114,7 +114,7 @@ def test_any_call_is_the_sum_of_its_entries(call: Call) -> None:
 @pytest.mark.slow
 @over(APART)
 def test_many_calls_are_the_sums_of_their_entries(call: Call) -> None:
-    settings(max_examples=20, deadline=None, database=None)(holding(call))()
+    settings(max_examples=10, deadline=None, database=None)(holding(call))()
 
 
 def holding(call: Call) -> Callable[[], None]:
@@ -125,7 +125,7 @@ def holding(call: Call) -> Callable[[], None]:
     return held
 
 
-@over(CATALOGUE)
+@over(CATALOGUE, dear=True)
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_no_input_is_broadcast(call: Call, data: st.DataObject) -> None:
