@@ -429,37 +429,41 @@ def _student_t(errors: Array, dfs: Array) -> Array:
 @jax.custom_jvp
 def _half_tweedie_deviance(means: Array, targets: Array, power: Array) -> Array:
     """∫ (y - t) t^-p dt from m to y."""
-    absent, present, logs = _present_and_logs(means, targets)
-    near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
-    small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
-    # With t = y exp(s) the integrand has one sign.
-    terms = unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
-    close = present ** (2 - power) * small * terms
-    outer, inner = (2 - power) * large, (1 - power) * large
-    rising = means ** ((1 - power) / 2)  # twice, so that it overflows last
-    difference = jnp.where(outer > 0, means ** (2 - power), present ** (2 - power)) * _mean_decay(outer) - jnp.where(
-        inner > 0, rising * present * rising, present ** (2 - power)
-    ) * _mean_decay(inner)
-    possible = power < 2
-    exponent = jnp.where(possible, 2 - power, 1)
-    alone = means**exponent / exponent + jnp.where(possible, 0, jnp.inf)
-    return jnp.where(absent, alone, jnp.where(near, close, large * difference))
+    return _tweedie_integral(means, targets, power)
 
 
-# The slopes are simple, but as derivatives of the above they would cancel.
+# The slopes in means and targets are simple, but as derivatives of the integral they would cancel.
 @_half_tweedie_deviance.defjvp
 def _half_tweedie_deviance_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     means, targets, power = primals
-    plain = functools.partial(_half_tweedie_deviance.fun, means, targets)
-    values, in_power = jax.jvp(plain, (power,), (tangents[2],))
+    values, in_power = jax.jvp(functools.partial(_tweedie_integral, means, targets), (power,), (tangents[2],))
     root = means ** (-power / 2)  # twice, so that it overflows last
     absent, present, logs = _present_and_logs(means, targets)
-    inner = (1 - power) * logs
-    powers = jnp.where(inner > 0, means ** (1 - power), present ** (1 - power))
-    in_targets = jnp.where(absent, 0, -logs * powers * _mean_decay(inner))
+    exponents = (1 - power) * logs
+    largest = jnp.where(exponents > 0, means ** (1 - power), present ** (1 - power))
+    in_targets = jnp.where(absent, 0, -logs * largest * _mean_decay(exponents))
     return values, (means - targets) * root * root * tangents[0] + in_targets * tangents[1] + in_power
+
+
+def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
+    absent, present, logs = _present_and_logs(means, targets)
+    near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
+    small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
+    # With t = y exp(s) the integrand has one sign.
+    close = present ** (2 - power) * small
+    close = close * unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
+    # Differences of powers over their exponents, either of which may be 0.
+    outer, inner = (2 - power) * large, (1 - power) * large
+    root = means ** ((1 - power) / 2)
+    outer_largest = jnp.where(outer > 0, means ** (2 - power), present ** (2 - power))
+    inner_largest = jnp.where(inner > 0, root * present * root, present ** (2 - power))
+    distant = large * (outer_largest * _mean_decay(outer) - inner_largest * _mean_decay(inner))
+    possible = power < 2
+    exponent = jnp.where(possible, 2 - power, 1)
+    alone = means**exponent / exponent + jnp.where(possible, 0, jnp.inf)
+    return jnp.where(absent, alone, jnp.where(near, close, distant))
 
 
 def _mean_decay(exponents: Array) -> Array:

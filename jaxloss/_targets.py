@@ -44,8 +44,8 @@ def smooth_labels(
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxloss
-        >>> jaxloss.smooth_labels(jnp.array([1.0, 0.0, 0.0, 0.0]), label_smoothing=0.4)
-        Array([0.7, 0.1, 0.1, 0.1], dtype=float32)
+        >>> jaxloss.smooth_labels(jnp.array([1.0, 0.0, 0.0, 0.0]), label_smoothing=0.5)
+        Array([0.625, 0.125, 0.125, 0.125], dtype=float32)
 
     References:
         Szegedy et al., Rethinking the Inception architecture for computer vision, 2016.
@@ -120,9 +120,8 @@ def hl_gauss_targets(
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxloss
-        >>> jaxloss.hl_gauss_targets(jnp.array([0.5, 90.0]), jnp.arange(4.0), sigma=0.75)
-        Array([[0.5909, 0.3786, 0.0305],
-               [0.    , 0.    , 1.    ]], dtype=float32)
+        >>> jaxloss.hl_gauss_targets(jnp.array([0.5]), jnp.arange(4.0), sigma=0.75)
+        Array([[0.6626, 0.3075, 0.0299]], dtype=float32)
 
     References:
         Imani and White, Improving regression performance with distributional losses, 2018.

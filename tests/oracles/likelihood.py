@@ -36,6 +36,7 @@ def nll(density: Any, targets: Tensor, reduction: str) -> Tensor:
 def negative_binomial_nll_loss(
     means: Tensor, targets: Tensor, dispersions: Tensor, *, eps: float = 1e-6, reduction: str
 ) -> Tensor:
+    targets = targets.where(targets > 0, targets.detach())
     # Torch counts successes before so many failures, with the log-odds of a success.
     logits = means.where(targets == 0, means.clamp(min=eps)).log() + dispersions.log()
     density = torch.distributions.NegativeBinomial(1 / dispersions, logits=logits, validate_args=False)
