@@ -140,7 +140,7 @@ def _function(value: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> 
 
 
 exp = _function(MP.exp, lambda x, y: y)
-log = _function(MP.ln, lambda x, y: 1 / x)
+log = _function(MP.ln, lambda x, y: 1 / x if x else None)
 sqrt = _function(MP.sqrt, lambda x, y: 1 / (2 * y) if y else None)
 absolute = _function(abs, lambda x, y: MP.sign(x) if x else None)
 tanh = _function(MP.tanh, lambda x, y: 1 - y * y)

@@ -259,7 +259,8 @@ def nll_loss(log_probs: Row, label: int, class_weights: Sequence[Constant] | Non
 
 def binary_cross_entropy(prob: Exact, target: Exact) -> Exact:
     def bounded_log(x: Exact) -> Exact:
-        return log(x) if log(x) > -100 else kink(-100, x)
+        y = log(x)
+        return y if y > -100 else kink(-100, x)
 
     return -target * bounded_log(prob) - (1 - target) * bounded_log(1 - prob)
 
