@@ -27,6 +27,7 @@ from ._special import (
     log1p_deficit,
     log1p_over,
     log1p_product,
+    log1p_ratio,
     log_ratio,
     quotient,
     stirling_error,
@@ -420,10 +421,15 @@ def _student_t(errors: Array, dfs: Array) -> Array:
 
     But for the constant no term is negative; what tells the distribution from the normal one vanishes with 1/ν.
     """
-    tails = quotient(jnp.ones_like(dfs), dfs)
+    tails, shares = quotient(jnp.ones_like(dfs), dfs), quotient(errors, dfs)
     at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 * tails / (1 + tails)])))
     spread = (at_half - at_next) + tails * log1p_deficit(tails) / 2
-    return _HALF_LOG_2PI + spread + (1 + tails) / 2 * log1p_over(tails, errors, errors, inverse=dfs)
+    # ν log(1 + z²/ν), close to z² or not.
+    near = errors * shares < 0.5
+    close = jnp.square(jnp.where(near, errors, 0)) * log1p_ratio(jnp.where(near, errors * shares, 0))
+    distances, shares, dfs = (jnp.where(near, 1, jnp.abs(x)) for x in (errors, shares, dfs))
+    penalty = jnp.where(near, close, dfs * log1p_product(distances, shares))
+    return _HALF_LOG_2PI + spread + (1 + tails) / 2 * penalty
 
 
 @jax.custom_jvp

@@ -61,31 +61,24 @@ def log1p_deficit(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(near, close, (1 - jnp.log1p(large) / large) / large)
 
 
-def log1p_over(
-    x: Float[Array, "*shape"],
-    y: Float[Array, "*shape"],
-    z: Float[Array, "*shape"] | float = 1.0,
-    *,
-    inverse: Float[Array, "*shape"] | None = None,
-) -> Float[Array, "*shape"]:
-    """log(1 + x y z) / x, y z where x is 0; for a product that is not negative, and may be beyond the dtype.
+def log1p_ratio(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + x) / x, 1 at 0; for an x between -1/2 and 1/2."""
+    return unit_integral(lambda s, x: 1 / (1 + s * x), x)
 
-    `inverse` is that of x, if it is what x was made of.
-    """
-    near = x * y * z < 0.5
-    small = [jnp.where(near, factor, 0) for factor in (x, y, z)]
-    large = [jnp.where(near, 1, factor) for factor in (x, y, z)]
-    close = unit_integral(lambda s, x: 1 / (1 + s * x), small[0] * small[1] * small[2])
-    logs = _log1p_of_large(*large)
-    far = logs / large[0] if inverse is None else logs * jnp.where(near, 1, inverse)
-    return jnp.where(near, small[1] * small[2] * close, far)
+
+def log1p_over(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + x y) / x, y where x is 0; of numbers that are not negative, and whose product may be beyond the dtype."""
+    near = x * y < 0.5
+    product = jnp.where(near, x, 0) * jnp.where(near, y, 0)
+    return jnp.where(near, y * log1p_ratio(product), log1p_product(x, y) / jnp.where(near, 1, x))
 
 
 def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(1 + x y), for a product that is not negative, and may be beyond the dtype."""
+    """log(1 + x y) of numbers that are not negative, and whose product may be beyond the dtype."""
     near = x * y < 1
     product = jnp.where(near, x, 0) * jnp.where(near, y, 0)
-    return jnp.where(near, jnp.log1p(product), _log1p_of_large(*(jnp.where(near, 1, factor) for factor in (x, y))))
+    root = jnp.sqrt(jnp.where(near, 1, x)) * jnp.sqrt(jnp.where(near, 1, y))
+    return jnp.where(near, jnp.log1p(product), 2 * jnp.log(root) + jnp.log1p(jnp.square(1 / root)))
 
 
 def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -141,11 +134,6 @@ def _stirling_step(x: Array) -> Array:
     square = jnp.square(small / (2 + small))
     close = square * unit_integral(lambda s, x: s * s / (1 - s * s * x), square)
     return jnp.where(near, close, (1 / large + 0.5) * jnp.log1p(large) - 1)
-
-
-def _log1p_of_large(*factors: Array) -> Array:
-    root = functools.reduce(jnp.multiply, [jnp.sqrt(jnp.abs(factor)) for factor in factors])
-    return 2 * jnp.log(root) + jnp.log1p(jnp.square(1 / root))
 
 
 def _mixed(function: Callable[..., Array], nodes: np.ndarray, weights: np.ndarray, *operands: Array) -> Array:
