@@ -52,18 +52,23 @@ def law_of_labels(test: Test) -> Test:
 
 def over(calls: list[Call], *, dear: bool = False) -> Callable[[Test], Test]:
     """A test of some calls."""
-    first = {call.loss: call for call in reversed(calls)}
-
-    def case(call: Call) -> Any:
-        slow = [pytest.mark.slow] * (dear and first[call.loss] is not call)
-        # The tests of one call stay on one worker, so that its program is compiled once.
-        return pytest.param(call, id=call.name, marks=[pytest.mark.xdist_group(call.name), *slow])
 
     def parametrized(test: Test) -> Test:
-        name = test.__name__.removeprefix("test_")
-        covering: pytest.MarkDecorator = pytest.mark.parametrize(
-            "call", [case(call) for call in calls if name not in call.exempt]
-        )
+        held = [call for call in calls if test.__name__.removeprefix("test_") not in call.exempt]
+        first = {call.loss: call for call in reversed(held)}
+        cases = [
+            # The tests of one call stay on one worker, so that its program is compiled once.
+            pytest.param(
+                call,
+                id=call.name,
+                marks=[
+                    pytest.mark.xdist_group(call.name),
+                    *[pytest.mark.slow] * (dear and first[call.loss] is not call),
+                ],
+            )
+            for call in held
+        ]
+        covering: pytest.MarkDecorator = pytest.mark.parametrize("call", cases)
         return covering(test)
 
     return parametrized
@@ -150,7 +155,7 @@ def spoilt(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
 
 def test_exemptions_are_from_laws() -> None:
     laws = {name.removeprefix("test_") for name in globals()}
-    parts = {"option_derivatives", "batch_sharding", "class_sharding"}
+    parts = {"option_derivatives", "batch_sharding", "class_sharding", "several_batch_axes"}
     for call in CATALOGUE:
         assert call.exempt <= laws | parts
 
