@@ -82,7 +82,8 @@ def expected(call: Call, drawn: Drawn, inputs: tuple[Any, ...], options: dict[st
         np.broadcast_to(default if option is None else option, drawn.shape).ravel()
         for option, default in ((drawn.where, True), (drawn.weights, 1.0))
     )
-    values = np.where(where, weights * losses, 0)
+    with np.errstate(invalid="ignore"):  # a weight of 0 does not shield from an infinite loss
+        values = np.where(where, weights * losses, 0)
     total = np.where(where, weights * shares, 0).sum()
     return {
         "none": values.reshape(drawn.shape),
