@@ -7,6 +7,7 @@ of the same name that is defined otherwise is left out.
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,8 @@ def outcomes(subject: Subject, inputs: Inputs) -> dict[str, Outcome]:
         call = PEERS.get(subject.loss, {}).get(library)
         if call is not None and present(library) and _takes(call, subject.options):
             outcome = _torch_outcome if library == "torch" else jax_outcome
-            found[library] = outcome(subject, partial(call, **subject.options), inputs)
+            with suppress(NotImplementedError):  # by torch, for some losses in half precision
+                found[library] = outcome(subject, partial(call, **subject.options), inputs)
     return found
 
 
