@@ -219,7 +219,6 @@ def _sums_of_others(terms: Array, leading: Array) -> Array:
 # --- the passes -------------------------------------------------------------------------------------------------------
 
 
-@jax.custom_jvp
 def normalizer(
     logits: Float[Array, "*batch classes"], given: Given
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
@@ -227,21 +226,30 @@ def normalizer(
 
     Both are 0 for a row that is excluded, or whose classes are all ruled out.
     """
+    top, total = _sum_of_exponentials(logits, given)
+    return top, jnp.log(total)
+
+
+@jax.custom_jvp
+def _sum_of_exponentials(logits: Array, given: Given) -> tuple[Array, Array]:
+    """The largest logit and Σ exp(logits - largest); 0 and 1 for a row that has none."""
     top = jnp.max(given.logits, axis=-1).astype(logits.dtype)
     top = _masked(jnp.where(top == -jnp.inf, 0, top), given.where)
     total = _class_sum(lambda logits, top: jnp.exp(logits - top[..., None]), given.logits, top)
-    return top, _masked(jnp.log(jnp.where(total == 0, 1, total)), given.where)
+    counted = total != 0 if given.where is None else given.where & (total != 0)
+    return top, jnp.where(counted, total, 1)
 
 
-# The rule computes the probabilities anew from the logits: plain autodiff keeps an array of their size instead.
-@normalizer.defjvp
-def _normalizer_jvp(
+# The rule computes the exponentials anew from the logits: plain autodiff keeps an array of their size instead. Over
+# their sum they are the probabilities, to more digits than with its log in the exponent.
+@_sum_of_exponentials.defjvp
+def _sum_of_exponentials_jvp(
     primals: tuple[Array, Given], tangents: tuple[Array, Given]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     logits = primals[0]
-    top, log_normalizer = normalizer(*primals)
-    probs = jnp.exp(logits - top[..., None] - log_normalizer[..., None])
-    return (top, log_normalizer), (jnp.zeros_like(top), jnp.sum(probs * tangents[0], axis=-1))
+    top, total = _sum_of_exponentials(*primals)
+    slopes = jnp.exp(logits - top[..., None])
+    return (top, total), (jnp.zeros_like(top), jnp.sum(slopes * tangents[0], axis=-1))
 
 
 def _scores(logits: Array, labels: Array, given: Given, *, scatter: bool) -> Array:
