@@ -1,5 +1,6 @@
 """Divergences between distributions."""
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
@@ -18,7 +19,7 @@ from ._core import (
     stretching,
 )
 from ._softmax import finite
-from ._special import entropy_gap, exp_excess, log_ratio
+from ._special import entropy_gap, exp_excess, log_ratio, quotient
 
 
 @loss_function(static=("log_target", "axis"))
@@ -233,10 +234,22 @@ def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Ar
 def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
     absent = targets == 0
     log_predictions, ruled_out = finite(log_predictions)
-    amounts = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
-    present = jnp.where(absent, 1, targets)
-    terms = entropy_gap(present, amounts - present, log_predictions - jnp.log(present))
-    return jnp.where(absent, amounts, terms) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+    alone = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
+    terms = jnp.where(absent, alone, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
+    return terms + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+
+
+@jax.custom_jvp
+def _gap_of_amounts(log_predictions: Array, targets: Array) -> Array:
+    """The term t (log t - x) - t + exp x of a target above 0."""
+    return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
+
+
+@_gap_of_amounts.defjvp
+def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    log_predictions, targets = primals
+    in_predictions, in_targets = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
+    return _gap_of_amounts(*primals), in_predictions * tangents[0] + in_targets * tangents[1]
 
 
 def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
@@ -247,26 +260,56 @@ def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_targe
     log_targets = present if log_target else jnp.log(present)
     targets = jnp.where(absent, 0, jnp.exp(present) if log_target else present)
     check_values(PROBABILITY.contains(targets), targets, f"targets must be {'logs of ' * log_target}probabilities")
-    alike = ~absent & ~ruled_out & (jnp.abs(log_predictions - log_targets) < 1)
-    # Of two close logs the difference is exact.
-    logs = jnp.where(alike, log_predictions - log_targets, 0)
-    differences = jnp.where(alike, targets * jnp.expm1(logs), probs - targets) if log_target else probs - targets
-    mixtures = beta * targets + (1 - beta) * probs
+    logs, differences = log_predictions - log_targets, probs - targets
+    if log_target:
+        # Of two close logs the difference is exact.
+        alike = ~absent & ~ruled_out & (jnp.abs(logs) < 1)
+        differences = jnp.where(alike, targets * jnp.expm1(jnp.where(alike, logs, 0)), differences)
     at_0, at_1 = jnp.equal(beta, 0), jnp.equal(beta, 1)
-    forward = jnp.where(at_0, log_predictions - log_targets, _log_ratio_of_shares(mixtures, targets))
-    reverse = jnp.where(at_1, log_targets - log_predictions, _log_ratio_of_shares(mixtures, probs))
-    impossible = (at_0 & ruled_out & (targets > 0)) | (at_1 & absent & (probs > 0))
+    mixed = _mixed_gap(probs, targets, differences, jnp.asarray(beta, probs.dtype))
+    values = jnp.where(at_0, -targets * logs, jnp.where(at_1, probs * logs, mixed))
+    impossible = (at_0 & ruled_out & ~absent) | (at_1 & absent & ~ruled_out)
+    return values + jnp.where(impossible, jnp.inf, 0)
+
+
+@jax.custom_jvp
+def _mixed_gap(probs: Array, targets: Array, differences: Array, beta: Array) -> Array:
+    """β (t log(t/m) - t + m) + (1 - β) (p log(p/m) - p + m), whose linear parts cancel; given p - t too."""
+    of_targets, of_probs = _gaps(probs, targets, differences, beta)
+    return beta * of_targets + (1 - beta) * of_probs
+
+
+# The slopes are simple, but as sums of those of the terms they would cancel; p and t bring that of their difference.
+@_mixed_gap.defjvp
+def _mixed_gap_jvp(
+    primals: tuple[Array, Array, Array, Array], tangents: tuple[Array, Array, Array, Array]
+) -> tuple[Array, Array]:
+    beta = primals[-1]
+    of_targets, of_probs = _gaps(*primals)
+    log_targets, log_probs = _logs_of_mixtures(*primals)
+    tangent = -(1 - beta) * log_probs * tangents[0] - beta * log_targets * tangents[1]
+    return _mixed_gap(*primals), tangent + (of_targets - of_probs) * tangents[3]
+
+
+def _gaps(probs: Array, targets: Array, differences: Array, beta: Array) -> tuple[Array, Array]:
+    log_targets, log_probs = _logs_of_mixtures(probs, targets, differences, beta)
+    of_targets = entropy_gap(targets, (1 - beta) * differences, log_targets)
+    return of_targets, entropy_gap(probs, -beta * differences, log_probs)
+
+
+def _logs_of_mixtures(probs: Array, targets: Array, differences: Array, beta: Array) -> tuple[Array, Array]:
+    """log(m/t) and log(m/p), 0 where there is nothing of either."""
+    mixtures = beta * targets + (1 - beta) * probs
     return (
-        jnp.where(at_0, 1, beta) * entropy_gap(targets, (1 - beta) * differences, forward)
-        + jnp.where(at_1, 1, 1 - beta) * entropy_gap(probs, -beta * differences, reverse)
-        # The linear terms sum to 0 but at the ends, where one of the divergences has a factor of 1 instead of 0.
-        + (jnp.where(at_1, 1, 0) - jnp.where(at_0, 1, 0)) * differences
-        + jnp.where(impossible, jnp.inf, 0)
+        _log_of_mixture(mixtures, targets, (1 - beta) * differences),
+        _log_of_mixture(mixtures, probs, -beta * differences),
     )
 
 
-def _log_ratio_of_shares(mixtures: Array, shares: Array) -> Array:
-    """log(mixture / share), 0 where there is nothing of either."""
+def _log_of_mixture(mixtures: Array, shares: Array, excess: Array) -> Array:
     tiny = jnp.finfo(shares.dtype).tiny
     nothing = (shares < tiny) | (mixtures < tiny)
-    return log_ratio(jnp.where(nothing, 1, mixtures), jnp.where(nothing, 1, shares))
+    near = ~nothing & (jnp.abs(excess) < shares / 2)
+    close = jnp.log1p(quotient(jnp.where(near, excess, 0), jnp.where(near, shares, 1)))
+    far = log_ratio(jnp.where(nothing | near, 1, mixtures), jnp.where(nothing | near, 1, shares))
+    return jnp.where(near, close, far)

@@ -132,6 +132,23 @@ def test_js_div_keeps_its_digits(gap: float) -> None:
     np.testing.assert_allclose(value, float(expected - linear), rtol=1e-9)
 
 
+# Plainly differentiated, a quotient squares what it divides by.
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.875])
+def test_js_div_has_gradients_of_tiny_probabilities(beta: float) -> None:
+    x, t = np.float32([-45.0]), np.float32([3.8e-20])
+    slopes = jax.grad(jaxloss.js_div, argnums=(0, 1))(x, t, beta=beta)
+    p, t = np.exp(np.float64(x)), np.float64(t)
+    m = beta * t + (1 - beta) * p
+    expected = (-t, np.log(t / p) + 1) if beta == 0 else ((1 - beta) * p * np.log(p / m), beta * np.log(t / m))
+    np.testing.assert_allclose(slopes, expected, rtol=1e-4)
+
+
+def test_generalized_kl_div_has_gradients_of_tiny_amounts() -> None:
+    x, t = np.float32([-45.0]), np.float32([3.8e-20])
+    slopes = jax.grad(jaxloss.generalized_kl_div, argnums=(0, 1))(x, t)
+    np.testing.assert_allclose(slopes, (np.exp(np.float64(x)) - t, np.log(np.float64(t)) - x), rtol=1e-4)
+
+
 # --- gaussian_kl ------------------------------------------------------------------------------------------------------
 
 
