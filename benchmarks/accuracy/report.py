@@ -28,13 +28,26 @@ def main() -> None:
 
 def written(results: Results) -> str:
     """The page, as Markdown."""
+    cases = results["cases"]
+    ours = [case["libraries"]["jaxloss"] for case in cases]
+    shared = [
+        (case, name)
+        for case in cases
+        for name in case["libraries"]["jaxloss"]
+        if any(name in library for other, library in case["libraries"].items() if other != "jaxloss")
+    ]
+    worse = [f"`{case['call']}` ({case['dtype']}, {name})" for case, name in shared if further(case["libraries"], name)]
     return Template((HERE / "page.md").read_text()).substitute(
         versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()),
         date=results["date"][:10],
-        findings=findings(results["cases"]),
+        entries=f"{sum(map(_entries, ours)):,}",
+        not_finite=f"{sum(map(not_finite, ours)):,}",
+        shared=f"{len(shared):,}",
+        worse=f"{len(worse)}: {', '.join(worse)}" if worse else "none",
+        comparison=comparison(cases),
         tables="\n\n".join(
-            f"## {family}\n\n{table(list(cases))}"
-            for family, cases in groupby(results["cases"], key=lambda case: case["family"])
+            f"## {family}\n\n{table(list(of_family))}"
+            for family, of_family in groupby(cases, key=lambda case: case["family"])
         ),
     )
 
@@ -43,7 +56,7 @@ def table(cases: list[Results]) -> str:
     """A row for each call and dtype."""
     header = ["loss", "inputs", "value", "gradient", "not finite"]
     rows = [[f"`{case['call']}`", case["dtype"], *cells(case)] for case in cases]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+    return _markdown([header, ["---"] * len(header), *rows])
 
 
 def cells(case: Results) -> Iterator[str]:
@@ -79,10 +92,15 @@ def ulps(error: float, digits: int) -> str:
 
 
 def verdict(libraries: Results, name: str) -> str:
-    """The mark of what jaxloss is off by more than twice the best of the others: in the worst entry, and in most."""
-    ours, *others = [libraries[library][name] for library in LIBRARIES if name in libraries.get(library, ())]
-    worse = [others and ours[key] > 2 * max(1, min(other[key] for other in others)) for key in MEASURES]
+    """The mark of what jaxloss is further off: in the worst entry, and in most."""
+    worse = [further(libraries, name, measure) for measure in MEASURES]
     return "**" if all(worse) else "*" if worse[0] else ""
+
+
+def further(libraries: Results, name: str, measure: str = "worst") -> bool:
+    """Whether jaxloss is off by more than twice the best of the others, and than 2 ulp."""
+    ours, *others = [libraries[library][name][measure] for library in LIBRARIES if name in libraries.get(library, ())]
+    return bool(others) and ours > 2 * max(1, min(others))
 
 
 def not_finite(library: Results) -> int:
@@ -90,27 +108,24 @@ def not_finite(library: Results) -> int:
     return sum(summary["not_finite"] for summary in library.values())
 
 
-def findings(cases: list[Results]) -> str:
+def comparison(cases: list[Results]) -> str:
     """Beside each library: how often each is the more accurate, and what is not finite."""
-    header = ["beside", "calls", "jaxloss closer", "alike, within a factor of two", "other closer"]
-    header += ["not finite: jaxloss", "other", "of entries"]
     rows = []
     for name in LIBRARIES[1:]:
         common = [case["libraries"] for case in cases if name in case["libraries"]]
         ratios = [ratio for libraries in common for ratio in _ratios(libraries["jaxloss"], libraries[name])]
-        closer, further = sum(ratio < 0.5 for ratio in ratios), sum(ratio > 2 for ratio in ratios)
-        counts = [len(common), closer, len(ratios) - closer - further, further]
+        closer, other_closer = sum(ratio < 0.5 for ratio in ratios), sum(ratio > 2 for ratio in ratios)
+        counts = [len(common), closer, len(ratios) - closer - other_closer, other_closer]
         counts += [sum(not_finite(libraries[which]) for libraries in common) for which in ("jaxloss", name)]
         counts.append(sum(_entries(libraries[name]) for libraries in common))
         rows.append([name, *(f"{count:,}" for count in counts)])
-    everything = sum(not_finite(case["libraries"]["jaxloss"]) for case in cases)
-    entries = sum(_entries(case["libraries"]["jaxloss"]) for case in cases)
-    table = "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
-    return (
-        f"Of {entries:,} values and entries of gradients, jaxloss has {everything:,} that are not finite where the "
-        "truth is. Compared are the 99th percentiles of values and of each gradient, errors of less than an ulp "
-        f"counting as one:\n\n{table}"
-    )
+    header = ["beside", "calls", "jaxloss closer", "alike, within a factor of two", "other closer"]
+    header += ["not finite: jaxloss", "other", "of entries"]
+    return _markdown([header, ["---"] * len(header), *rows])
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _ratios(ours: Results, theirs: Results) -> Iterator[float]:
