@@ -66,15 +66,16 @@ def sigmoid_focal_loss(
         Lin et al., Focal loss for dense object detection, 2017.
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
-    scores, yes, no = bounded(logits), targets, 1 - targets
+    certain = jnp.isinf(logits)
+    scores, yes, no = jnp.where(certain, 0, logits), targets, 1 - targets
     nll = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
     held = _held(scores)
     complements = yes * jax.nn.sigmoid(-held) + no * jax.nn.sigmoid(held)
     vanishing = complements < jnp.finfo(scores.dtype).tiny
     # Only where a huge logit agrees with a target of 0 or 1.
     logs = jnp.where(vanishing, -jnp.abs(held), jnp.log(jnp.where(vanishing, 1, complements)))
-    values = _power(complements, logs, gamma) * nll
-    impossible = jnp.isinf(logits) & (jnp.where(logits > 0, no, yes) > 0)
+    values = jnp.where(certain, 0, _power(complements, logs, gamma) * nll)
+    impossible = certain & (jnp.where(logits > 0, no, yes) > 0)
     shares = None
     if alpha is not None:
         require_shape("alpha", alpha, (), "one weight of yes for all entries")
@@ -280,10 +281,12 @@ def asymmetric_loss(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     scores, yes, no = bounded(logits), targets, 1 - targets
-    values = yes * _focal(scores, gamma_pos) + no * _shifted_focal(scores, gamma_neg, clip)
     # Shifted, a negative is never predicted to be impossible.
-    impossible = jnp.where(logits > 0, (no > 0) & jnp.equal(clip, 0), yes > 0)
-    values = with_impossible(values, jnp.isinf(logits) & impossible, None)
+    never_yes, never_no = logits == -jnp.inf, (logits == jnp.inf) & jnp.equal(clip, 0)
+    positive = jnp.where(never_yes, 0, _focal(scores, gamma_pos))
+    negative = jnp.where(never_no, 0, _shifted_focal(scores, gamma_neg, clip))
+    impossible = (never_yes & (yes > 0)) | (never_no & (no > 0))
+    values = with_impossible(yes * positive + no * negative, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

@@ -125,10 +125,15 @@ def test_infinite_logits(labels: np.ndarray) -> None:
     [(INF, 1.0, 0.0), (-INF, 0.0, 0.0), (INF, 0.0, INF), (-INF, 1.0, INF), (-INF, 0.5, INF)],
 )
 def test_infinite_binary_logits(logit: float, target: float, expected: float) -> None:
-    for loss in (jaxloss.sigmoid_focal_loss, functools.partial(jaxloss.asymmetric_loss, clip=0.0)):
-        value, slope = jax.value_and_grad(loss)(logit * np.ones(()), np.array(target))
+    for loss in (
+        jaxloss.sigmoid_focal_loss,
+        functools.partial(jaxloss.sigmoid_focal_loss, gamma=0.0),
+        functools.partial(jaxloss.asymmetric_loss, clip=0.0),
+        functools.partial(jaxloss.asymmetric_loss, gamma_pos=0.0, clip=0.0),
+    ):
+        value, slopes = jax.value_and_grad(loss, argnums=(0, 1))(logit * np.ones(()), np.array(target))
         assert value == expected
-        assert slope == 0
+        assert not np.any(slopes)
     assert jaxloss.sigmoid_focal_loss(np.array(INF), np.array(0.0), alpha=1.0) == 0
 
 
