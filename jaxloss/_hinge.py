@@ -233,10 +233,13 @@ def multi_margin_loss(
     own, impossible = finite(at_labels(logits, labels))
     others, ruled_out = finite(logits)
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
-    violations = jnp.where(exempt, 0, power(hinge(margin + (others - own[..., None])), p))
-    values = validity * jnp.sum(violations, axis=-1) / count_classes(logits)
+    violations = hinge(margin + (others - own[..., None]))
     shares = None if class_weights is None else at_labels(class_weights, labels)
-    values = with_impossible(values if shares is None else shares * values, impossible, shares)
+    # The weight goes first: that of a power beyond the dtype may be 0.
+    weighted = violations if shares is None else shares[..., None] * violations
+    terms = jnp.where(exempt, 0, weighted * power(violations, p - 1))
+    values = validity * jnp.sum(terms, axis=-1) / count_classes(logits)
+    values = with_impossible(values, impossible, shares)
     return reduce(values, where=where, weights=weights, normalizer=shares, reduction=reduction)
 
 

@@ -71,7 +71,9 @@ def whole(x: Array) -> Array:
 
 
 def power(x: Float[Array, "*shape"], p: float) -> Float[Array, "*shape"]:
-    """|x|ᵖ for a p of at least 1, with derivatives of 0 at 0: for p < 2 the second would be infinite."""
+    """|x|ᵖ, and 0 at 0 for every p, with derivatives of 0 there: for p < 2 the second would be infinite."""
+    if p == 0:
+        return jnp.where(x == 0, 0, jnp.ones_like(x))
     if p == 1:
         return absolute(x)
     if p == 2:

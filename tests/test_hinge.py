@@ -49,6 +49,15 @@ def test_multi_margin_of_a_ruled_out_label_of_weight_zero_costs_nothing() -> Non
     assert jaxloss.multi_margin_loss(logits, np.array(1), class_weights=class_weights, reduction="sum") == 0
 
 
+@pytest.mark.parametrize("weight", [0.0, 1e-30])
+def test_multi_margin_weighs_before_it_squares(weight: float) -> None:
+    logits, class_weights = np.array([1e30, 0.0], np.float32), np.array([1.0, weight], np.float32)
+    loss = jax.value_and_grad(jaxloss.multi_margin_loss)
+    value, slopes = loss(logits, np.array(1), p=2, class_weights=class_weights, reduction="sum")
+    np.testing.assert_allclose(value, weight * 5e59, rtol=1e-6)
+    np.testing.assert_allclose(slopes, [weight * 1e30, -weight * 1e30], rtol=1e-6)
+
+
 def multilabel_margin(logits: list[float], labels: list[int]) -> float:
     """The definition, pair by pair."""
     listed = labels[: labels.index(-1)] if -1 in labels else labels
