@@ -38,6 +38,8 @@ def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
     """The p-norm along the last axis; its gradient at the zero vector is 0."""
     if p == jnp.inf:
         return jnp.max(absolute(x), axis=-1)
+    if p == 1:
+        return jnp.sum(absolute(x), axis=-1)  # divided, small entries would lose their signs
     scaled, scale, zero = _scaled(x)
     return jnp.where(zero, 0, scale[..., 0] * jnp.sum(power(scaled, p), axis=-1) ** (1 / p))
 

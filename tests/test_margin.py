@@ -69,6 +69,13 @@ def test_triplets_of_any_size(p: float, scale: float) -> None:
     np.testing.assert_allclose(slopes, (near - far, -near, far), rtol=1e-4, atol=1e-6)
 
 
+def test_the_smallest_difference_keeps_its_sign_in_a_sum() -> None:
+    positive, negative = np.array([[1e-30, 1e30], [2e-30, 0.0]], np.float32)
+    loss = jax.grad(jaxloss.triplet_margin_loss, argnums=(0, 1, 2))
+    slopes = loss(np.zeros(2, np.float32), positive, negative, p=1.0, eps=0.0)
+    np.testing.assert_array_equal(slopes, [[0, -1], [1, 1], [-1, 0]])
+
+
 @pytest.mark.parametrize("coordinates", [(0.0, 1.0), (1.0, 0.0)])
 def test_a_coordinate_on_which_points_agree_has_subgradient_zero(coordinates: tuple[float, float]) -> None:
     arguments = np.zeros(2), np.array(coordinates), np.array([9.0, 9.0])
