@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
@@ -312,9 +313,24 @@ def _counted(where: Mask | None, valid: Mask | None, shape: tuple[int, ...], sum
 
 
 def _dissimilarity(overlap: _Overlap, alpha: Scalar, beta: Scalar, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
+    return _unlike(overlap.both, alpha * overlap.predicted + beta * overlap.missed, smooth_nr, smooth_dr)
+
+
+@jax.custom_jvp
+def _unlike(both: Array, errors: Array, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
     """1 - (both + smooth_nr) / (both + errors + smooth_dr), as one ratio: 1 less what is nearly 1 would cancel."""
-    errors = alpha * overlap.predicted + beta * overlap.missed
-    return _ratio(errors + (smooth_dr - smooth_nr), overlap.both + errors + smooth_dr)
+    return _ratio(errors + (smooth_dr - smooth_nr), both + errors + smooth_dr)
+
+
+# Errors count above the line and below: where hardly anything is shared, autodiff would let the two cancel.
+@_unlike.defjvp
+def _unlike_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    both, errors, smooth_nr, smooth_dr = primals
+    both_tangent, errors_tangent, nr_tangent, dr_tangent = tangents
+    whole = both + errors + smooth_dr
+    unlike, alike = _unlike(*primals), _ratio(both + smooth_nr, whole)
+    change = alike * (errors_tangent + dr_tangent) - unlike * both_tangent - nr_tangent
+    return unlike, _ratio(change, whole)
 
 
 def _inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:

@@ -51,6 +51,14 @@ def test_overlap_of_faint_regions(size: float) -> None:
     np.testing.assert_allclose(slopes[0, :, 0], [0, -1], rtol=1e-6)
 
 
+@over_losses
+@pytest.mark.parametrize("faint", [1e-3, 1e-10, 1e-30])
+def test_the_gradient_outside_a_region_that_is_hardly_met(loss: Any, faint: float) -> None:
+    probs, labels = np.array([[[faint], [1.0]]], np.float32), np.array([[1, 0]])
+    slopes = jax.grad(loss)(probs, labels, **UNSMOOTHED)
+    np.testing.assert_allclose(slopes[0, 1, 0], 2 * faint / (2 + faint) ** 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("gamma", [0.5, 0.75, 1.0, 2.0])
 def test_focal_tversky_is_a_power_of_the_classes_losses(gamma: float) -> None:
     classes = [
