@@ -22,6 +22,7 @@ from ._core import (
 )
 from ._softmax import Given, log_softmax, normalizer, with_impossible
 from ._special import (
+    at_least,
     entropy_gap,
     exponential_growth,
     log1p_deficit,
@@ -82,7 +83,7 @@ def gaussian_nll_loss(
         Seitzer et al., On the pitfalls of heteroscedastic uncertainty estimation, 2022 (`beta`).
     """
     means, targets, variances = elementwise_inputs(where, means=means, targets=targets, variances=variances)
-    variances = jnp.maximum(variances, eps)
+    variances = at_least(variances, eps)
     # Scaled before it is squared: errors whose square overflows are fine if their variance is as large.
     values = (jnp.log(variances) + jnp.square((targets - means) / jnp.sqrt(variances))) / 2
     if full:
@@ -185,7 +186,7 @@ def negative_binomial_nll_loss(
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
     none = targets == 0
-    positive = _negative_binomial(jnp.maximum(means, eps), jnp.where(none, 1, targets), dispersions)
+    positive = _negative_binomial(at_least(means, eps), jnp.where(none, 1, targets), dispersions)
     values = jnp.where(none, log1p_over(dispersions, means), positive)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -228,7 +229,7 @@ def laplace_nll_loss(
         Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
     """
     locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
-    scales = jnp.maximum(scales, eps)
+    scales = at_least(scales, eps)
     values = jnp.log(scales) + math.log(2) + absolute(quotient(targets - locations, scales))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -279,7 +280,7 @@ def student_t_nll_loss(
     locations, targets, scales, dfs = elementwise_inputs(
         where, locations=locations, targets=targets, scales=scales, dfs=dfs
     )
-    scales = jnp.maximum(scales, eps)
+    scales = at_least(scales, eps)
     values = jnp.log(scales) + _student_t(quotient(targets - locations, scales), dfs)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -330,7 +331,7 @@ def gaussian_mixture_nll_loss(
     means, scales, logits, targets = rowwise_inputs(
         where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
     )
-    scales = jnp.maximum(scales, eps)
+    scales = at_least(scales, eps)
     errors = quotient(targets[..., None] - means, scales)
     scores = log_softmax(logits) - jnp.log(scales) - jnp.square(errors) / 2
     top, log_normalizer = normalizer(scores, Given(None, scores))
@@ -380,7 +381,7 @@ def tweedie_loss(
         Jørgensen, Exponential dispersion models, 1987.
     """
     means, targets = elementwise_inputs(where, means=means, targets=targets)
-    means = jnp.maximum(means, jnp.finfo(means.dtype).tiny)  # what an exponential leaves of a very negative number
+    means = at_least(means, float(jnp.finfo(means.dtype).tiny))  # what an exponential leaves of a very negative number
     values = 2 * _half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

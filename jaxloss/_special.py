@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._core import Scalar
+
 # Stieltjes' continued fraction of Stirling's error, Σ w x / (1 + t x²): in full for x up to 1/4.
 _STIELTJES_WEIGHTS = (
     *(7.83159101273132514e-2, 4.86686722487320886e-3, 1.48891704916262677e-4),
@@ -119,6 +121,11 @@ def quotient(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Arra
 def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     ratio = quotient(*primals)
     return ratio, quotient(tangents[0] - ratio * tangents[1], primals[1])
+
+
+def at_least(x: Float[Array, "*shape"], least: Scalar) -> Float[Array, "*shape"]:
+    """The larger of both, with gradient 0 for an x up to the least: that of `jnp.maximum` is NaN if it meets inf."""
+    return jnp.where(x <= least, least, x)
 
 
 def polynomial(coefficients: Sequence[float], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -40,6 +40,12 @@ def test_gaussian_of_any_size(error: float, variance: float) -> None:
     assert np.isfinite(slopes[2])  # not more: on the way to it the inverse of the variance may leave float32
 
 
+@pytest.mark.parametrize("loss", [jaxloss.gaussian_nll_loss, jaxloss.laplace_nll_loss])
+@pytest.mark.parametrize("size", [0.0, 1e-9, 1e-6])
+def test_no_slope_up_to_eps_even_if_it_overflows_there(loss: Callable[..., Any], size: float) -> None:
+    assert jax.grad(loss, argnums=2)(np.float32(-1e30), np.float32(1e30), np.float32(size)) == 0
+
+
 def test_gaussian_beta_scales_gradients_by_a_constant() -> None:
     arguments = np.float64(1.0), np.float64(1.5), np.float64(4.0)
     plain = jax.grad(jaxloss.gaussian_nll_loss, argnums=(0, 1, 2))(*arguments)
