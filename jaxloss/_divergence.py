@@ -211,7 +211,8 @@ def gaussian_kl(
     # A half of the exponent before the square, so that it overflows last; and bounded, so that it times 0 is 0.
     bound = jnp.log(jnp.finfo(means.dtype).max)
     errors = (means - prior_means) * jnp.exp(jnp.minimum(-prior_log_variances / 2, bound))
-    values = jnp.sum(exp_excess(log_variances - prior_log_variances) + jnp.square(errors), axis=-1) / 2
+    terms = exp_excess(log_variances - prior_log_variances) / 2 + errors * (errors / 2)
+    values = jnp.sum(terms, axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

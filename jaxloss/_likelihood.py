@@ -84,11 +84,10 @@ def gaussian_nll_loss(
     """
     means, targets, variances = elementwise_inputs(where, means=means, targets=targets, variances=variances)
     variances = at_least(variances, eps)
-    # Scaled before it is squared: errors whose square overflows are fine if their variance is as large.
-    values = (jnp.log(variances) + jnp.square((targets - means) / jnp.sqrt(variances))) / 2
-    if full:
-        values = values + math.log(2 * math.pi) / 2
-    values = jax.lax.stop_gradient(variances) ** beta * values
+    factors = jax.lax.stop_gradient(variances) ** beta
+    constant = _HALF_LOG_2PI if full else 0
+    squares = _half_square(jnp.sqrt(factors) * (targets - means), variances)
+    values = factors * (jnp.log(variances) / 2 + constant) + squares
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -384,6 +383,18 @@ def tweedie_loss(
     means = at_least(means, float(jnp.finfo(means.dtype).tiny))  # what an exponential leaves of a very negative number
     values = 2 * _half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@jax.custom_jvp
+def _half_square(errors: Array, variances: Array) -> Array:
+    """The term e² / (2 v), which leaves the dtype only if it does not fit, and so do its derivatives."""
+    return errors * (quotient(errors, variances) / 2)
+
+
+@_half_square.defjvp
+def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    ratio = quotient(*primals)
+    return _half_square(*primals), ratio * (tangents[0] - ratio / 2 * tangents[1])
 
 
 def _stirling(counts: Array) -> Array:

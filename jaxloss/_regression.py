@@ -537,4 +537,4 @@ def _general_robust(errors: Array, alpha: Array) -> Array:
 
     alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
     high = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
-    return jnp.where(parabola, jnp.square(errors) / 2, jnp.where(saturating, low, high))
+    return jnp.where(parabola, errors * (errors / 2), jnp.where(saturating, low, high))

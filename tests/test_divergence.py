@@ -171,6 +171,11 @@ def test_gaussian_kl_keeps_its_digits(log_variance: float) -> None:
     np.testing.assert_allclose(slope, float(mpmath.expm1(u) / 2), rtol=3e-6 if u > 1 else 3e-7)
 
 
+def test_gaussian_kl_up_to_the_largest_number() -> None:
+    value = jaxloss.gaussian_kl(np.array([9e18, 2e19], np.float32), np.zeros(2, np.float32))
+    np.testing.assert_allclose(value, (9e18**2 + 2e19**2) / 2, rtol=1e-6)
+
+
 def test_gaussian_kl_prior_may_be_shared() -> None:
     means, log_variances = np.random.default_rng(0).normal(size=(2, 5, 3))
     shared = means[:1]

@@ -40,6 +40,14 @@ def test_gaussian_of_any_size(error: float, variance: float) -> None:
     assert np.isfinite(slopes[2])  # not more: on the way to it the inverse of the variance may leave float32
 
 
+@pytest.mark.parametrize(("error", "beta"), [(1.1e18, 0.0), (5e18, 0.5)])
+def test_gaussian_up_to_the_largest_number(error: float, beta: float) -> None:
+    arguments = np.float32(0), np.float32(error), np.float32(2.7e-3)
+    value, slopes = jax.value_and_grad(jaxloss.gaussian_nll_loss, argnums=(0, 1))(*arguments, beta=beta)
+    slope = 2.7e-3**beta * error / 2.7e-3
+    np.testing.assert_allclose((value, *slopes), (slope * error / 2, -slope, slope), rtol=1e-6)
+
+
 @pytest.mark.parametrize("loss", [jaxloss.gaussian_nll_loss, jaxloss.laplace_nll_loss])
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-6])
 def test_no_slope_up_to_eps_even_if_it_overflows_there(loss: Callable[..., Any], size: float) -> None:

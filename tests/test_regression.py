@@ -132,6 +132,13 @@ def test_robust_loss_of_huge_errors(alpha: float, value: float, slope: float) ->
     assert np.isfinite(slopes[1])
 
 
+def test_robust_parabola_up_to_the_largest_number() -> None:
+    value, slope = jax.value_and_grad(jaxloss.general_robust_loss)(
+        np.float32(1.2e19), np.float32(0), alpha=2.0, scale=0.5
+    )
+    np.testing.assert_allclose((value, slope), (2 * 1.2e19**2, 4 * 1.2e19), rtol=1e-6)
+
+
 def test_robust_scale_is_the_unit_of_errors() -> None:
     value, slope = jax.value_and_grad(jaxloss.general_robust_loss)(np.float64(3.0), ZERO, alpha=0.5, scale=2.0)
     expected, expected_slope = jax.value_and_grad(robust)(np.float64(1.5), np.float64(0.5))
