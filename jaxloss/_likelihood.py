@@ -229,7 +229,8 @@ def laplace_nll_loss(
     """
     locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
     scales = at_least(scales, eps)
-    values = jnp.log(scales) + math.log(2) + absolute(quotient(targets - locations, scales))
+    # Not the size of the quotient, which may underflow and lose the sign.
+    values = jnp.log(scales) + math.log(2) + quotient(absolute(targets - locations), scales)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

@@ -186,6 +186,11 @@ def test_laplace_of_any_size() -> None:
     compare(jaxloss.laplace_nll_loss, lambda m, y, b: mpmath.log(2 * b) + abs(y - m) / b, points)
 
 
+def test_laplace_slope_has_the_sign_of_an_error_that_vanishes_beside_the_scale() -> None:
+    slopes = jax.grad(jaxloss.laplace_nll_loss, argnums=(0, 1))(np.float32(2e-25), np.float32(3e-25), np.float32(1e25))
+    np.testing.assert_allclose(slopes, (-1e-25, 1e-25), rtol=1e-6)
+
+
 @pytest.mark.parametrize("distance", [1.0, 1e6, 1e15])
 def test_mixture_of_targets_far_from_all_components(distance: float) -> None:
     means, scales = np.array([-1.0, 0.0, 2.0], np.float32), np.array([0.5, 2.0, 1.0], np.float32)
