@@ -60,7 +60,7 @@ def log1p_deficit(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """(x - log(1 + x)) / x², 1/2 at 0; for an x above -1/2."""
     near, small, large = _parted(x, jnp.abs(x) < 0.5)
     close = unit_integral(lambda s, x: s / (1 + s * x), small)
-    return jnp.where(near, close, (1 - jnp.log1p(large) / large) / large)
+    return jnp.where(near, close, quotient(1 - quotient(jnp.log1p(large), large), large))
 
 
 def log1p_ratio(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -83,9 +83,15 @@ def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float
     return jnp.where(near, jnp.log1p(product), 2 * jnp.log(root) + jnp.log1p(jnp.square(1 / root)))
 
 
+@jax.custom_jvp
 def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(x / y) of positive numbers whose ratio may be beyond the dtype."""
     return 2 * jnp.log(jnp.sqrt(x) / jnp.sqrt(y))
+
+
+@log_ratio.defjvp
+def _log_ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return log_ratio(*primals), tangents[0] / primals[0] - tangents[1] / primals[1]
 
 
 def entropy_gap(
@@ -106,9 +112,9 @@ def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         lambda node, x: x / (1 + node * x * x),
         np.array(_STIELTJES_NODES),
         np.array(_STIELTJES_WEIGHTS),
-        x / (1 + 4 * x),
+        quotient(x, 1 + 4 * x),
     )
-    return fraction + _mixed(lambda shift, x: _stirling_step(x / (1 + shift * x)), np.arange(4.0), np.ones(4), x)
+    return fraction + _mixed(lambda shift, x: _stirling_step(quotient(x, 1 + shift * x)), np.arange(4.0), np.ones(4), x)
 
 
 @jax.custom_jvp
