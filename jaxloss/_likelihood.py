@@ -281,7 +281,7 @@ def student_t_nll_loss(
         where, locations=locations, targets=targets, scales=scales, dfs=dfs
     )
     scales = at_least(scales, eps)
-    values = jnp.log(scales) + _student_t(quotient(targets - locations, scales), dfs)
+    values = _student_t(targets - locations, scales, dfs)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -429,20 +429,36 @@ def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Arra
     return failures + entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
 
 
-def _student_t(errors: Array, dfs: Array) -> Array:
-    """The likelihood of standardised errors, without the log of the scale.
-
-    But for the constant no term is negative; what tells the distribution from the normal one vanishes with 1/ν.
-    """
-    tails, shares = quotient(jnp.ones_like(dfs), dfs), quotient(errors, dfs)
-    at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 * tails / (1 + tails)])))
+def _student_t(errors: Array, scales: Array, dfs: Array) -> Array:
+    """The likelihood of errors: what tells the distribution from the normal one vanishes with 1/ν."""
+    tails = quotient(jnp.ones_like(dfs), dfs)
+    at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 / (1 + dfs)])))
     spread = (at_half - at_next) + tails * log1p_deficit(tails) / 2
-    # ν log(1 + z²/ν), close to z² or not.
-    near = errors * shares < 0.5
-    close = jnp.square(jnp.where(near, errors, 0)) * log1p_ratio(jnp.where(near, errors * shares, 0))
-    distances, shares, dfs = (jnp.where(near, 1, jnp.abs(x)) for x in (errors, shares, dfs))
-    penalty = jnp.where(near, close, dfs * log1p_product(distances, shares))
-    return _HALF_LOG_2PI + spread + (1 + tails) / 2 * penalty
+    distances = absolute(errors)
+    near = distances < 0.7 * scales * jnp.sqrt(dfs)
+    z = quotient(jnp.where(near, distances, 0), scales)
+    close = jnp.log(scales) + (1 + tails) / 2 * _almost_square(z, dfs)
+    # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²): the log of the scale cancels, and it matters little.
+    distances, scales, dfs = jnp.where(near, 1, jnp.stack([distances, scales, dfs]))
+    root = jnp.sqrt(dfs)
+    excess = jnp.log1p(jnp.square(quotient(scales * root, distances)))
+    far = log_ratio(distances, root) + dfs * log_ratio(distances, scales * root) + (1 + dfs) / 2 * excess
+    return _HALF_LOG_2PI + spread + jnp.where(near, close, far)
+
+
+@jax.custom_jvp
+def _almost_square(z: Array, dfs: Array) -> Array:
+    """ν log(1 + z²/ν) where it is close to z²."""
+    return jnp.square(z) * log1p_ratio(jnp.square(z / jnp.sqrt(dfs)))
+
+
+# The derivative by ν is about (z²/ν)²/2, which is made of numbers beyond the dtype if it is not taken at once.
+@_almost_square.defjvp
+def _almost_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    z, dfs = primals
+    share = jnp.square(z / jnp.sqrt(dfs))
+    in_dfs = jnp.square(share) * unit_integral(lambda s, share: s / jnp.square(1 + s * share), share)
+    return _almost_square(z, dfs), 2 * z / (1 + share) * tangents[0] + in_dfs * tangents[1]
 
 
 @jax.custom_jvp

@@ -173,6 +173,12 @@ def test_student_t_from_few_degrees_of_freedom_to_the_normal_distribution() -> N
     np.testing.assert_allclose(slopes, (-0.9 / 0.49, 0.9 / 0.49, (1 - 0.81 / 0.49) / 0.7), rtol=1e-13)
 
 
+def test_student_t_of_any_size() -> None:
+    points = [(0.0, y, s, v) for y, s in ((1.0, 1e4), (3e16, 90.0), (1e30, 2e-6)) for v in (1e-30, 1e-10, 0.3)]
+    points += [(0.0, 1e10, 1.0, 1e30), (0.0, 1e15, 1.0, 1e30), (0.0, 1e28, 2e28, 4e11)]
+    compare(jaxloss.student_t_nll_loss, exact_student_t, points, atol=1e-37)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-9])
 def test_laplace_scale_below_eps(scale: float) -> None:
     arguments = np.float64(1.0), np.float64(1.5), np.float64(scale)
