@@ -20,7 +20,7 @@ from ._core import (
     reduce,
     rowwise_inputs,
 )
-from ._softmax import Given, log_softmax, normalizer, with_impossible
+from ._softmax import Given, bounded, log_softmax, normalizer, with_impossible
 from ._special import (
     at_least,
     entropy_gap,
@@ -332,11 +332,17 @@ def gaussian_mixture_nll_loss(
         where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
     )
     scales = at_least(scales, eps)
-    errors = quotient(targets[..., None] - means, scales)
-    scores = log_softmax(logits) - jnp.log(scales) - jnp.square(errors) / 2
+    distances = absolute(bounded(quotient(targets[..., None] - means, scales)))
+    ruled_out = logits == -jnp.inf
+    impossible = jnp.all(ruled_out, axis=-1)
+    nearest = jnp.where(impossible, 0, jnp.min(jnp.where(ruled_out, jnp.inf, distances), axis=-1))
+    nearest = jax.lax.stop_gradient(nearest)  # its square is subtracted and added again
+    # Differences of the halved squares: beside these, however large and alike, all else would be lost.
+    gaps = (distances - nearest[..., None]) * (distances / 2 + nearest[..., None] / 2)
+    scores = log_softmax(logits) - jnp.log(scales) - gaps
     top, log_normalizer = normalizer(scores, Given(None, scores))
-    impossible = jnp.all(scores == -jnp.inf, axis=-1)
-    values = with_impossible(_HALF_LOG_2PI - top - log_normalizer, impossible, None)
+    values = _HALF_LOG_2PI - top - log_normalizer + nearest * (nearest / 2)
+    values = with_impossible(values, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

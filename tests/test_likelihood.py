@@ -213,6 +213,20 @@ def test_mixture_of_targets_far_from_all_components(distance: float) -> None:
         np.testing.assert_allclose(slopes[2], (0, -(distance**2) / 8, 0), rtol=1e-6)
 
 
+def test_mixture_of_equal_components_far_from_the_target() -> None:
+    means, scales = np.full(3, 64.5, np.float32), np.zeros(3, np.float32)
+    logits = np.array([0.5, -70, -0.5], np.float32)
+    value, slopes = jax.value_and_grad(jaxloss.gaussian_mixture_nll_loss, argnums=(0, 1, 2, 3))(
+        means, np.float32(-1e12), scales, logits
+    )
+    shares = np.exp(logits - np.logaddexp(0.5, -0.5))
+    np.testing.assert_allclose(value, 5e35, rtol=1e-6)
+    np.testing.assert_allclose(slopes[0], 1e24 * shares, rtol=1e-6)
+    np.testing.assert_allclose(slopes[1], -1e24, rtol=1e-6)
+    assert not np.any(slopes[2])
+    np.testing.assert_allclose(slopes[3], np.zeros(3), atol=1e-7)
+
+
 def test_mixture_without_components_is_impossible() -> None:
     arguments = np.zeros(2), np.float64(1.0), np.ones(2), np.full(2, -np.inf)
     value, slopes = jax.value_and_grad(jaxloss.gaussian_mixture_nll_loss, argnums=(0, 1, 2, 3))(*arguments)
