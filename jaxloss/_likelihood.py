@@ -480,11 +480,12 @@ def _half_tweedie_deviance_jvp(
 ) -> tuple[Array, Array]:
     means, targets, power = primals
     values, in_power = jax.jvp(functools.partial(_tweedie_integral, means, targets), (power,), (tangents[2],))
-    root = means ** (-power / 2)  # twice, so that it overflows last
+    root = _root_of_power(means, -power)
     absent, present, logs = _present_and_logs(means, targets)
     exponents = (1 - power) * logs
-    largest = jnp.where(exponents > 0, means ** (1 - power), present ** (1 - power))
-    in_targets = jnp.where(absent, 0, -logs * largest * _mean_decay(exponents))
+    largest = jnp.where(exponents > 0, means, present)
+    largest_root = _root_of_power(largest, 1 - power)
+    in_targets = jnp.where(absent, 0, -logs * largest_root * _mean_decay(exponents) * largest_root)
     return values, (means - targets) * root * root * tangents[0] + in_targets * tangents[1] + in_power
 
 
@@ -493,18 +494,25 @@ def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
     near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
     small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
     # With t = y exp(s) the integrand has one sign.
-    close = present ** (2 - power) * small
-    close = close * unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
-    # Differences of powers over their exponents, either of which may be 0.
-    outer, inner = (2 - power) * large, (1 - power) * large
-    root = means ** ((1 - power) / 2)
-    outer_largest = jnp.where(outer > 0, means ** (2 - power), present ** (2 - power))
-    inner_largest = jnp.where(inner > 0, root * present * root, present ** (2 - power))
-    distant = large * (outer_largest * _mean_decay(outer) - inner_largest * _mean_decay(inner))
+    root = _root_of_power(present, 2 - power)
+    integral = unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
+    close = root * small * integral * root
     possible = power < 2
     exponent = jnp.where(possible, 2 - power, 1)
-    alone = means**exponent / exponent + jnp.where(possible, 0, jnp.inf)
+    alone = jnp.where(absent, means, 1) ** exponent / exponent + jnp.where(possible, 0, jnp.inf)
+    # Differences of powers over their exponents, either of which may be 0.
+    means, present = jnp.where(near, 1, jnp.stack([means, present]))
+    outer, inner = (2 - power) * large, (1 - power) * large
+    root = means ** ((1 - power) / 2)
+    outer_largest = jnp.where(outer > 0, means, present) ** (2 - power)
+    inner_largest = jnp.where(inner > 0, root * present * root, present ** (2 - power))
+    distant = large * (outer_largest * _mean_decay(outer) - inner_largest * _mean_decay(inner))
     return jnp.where(absent, alone, jnp.where(near, close, distant))
+
+
+def _root_of_power(x: Array, exponent: Array) -> Array:
+    """The root of a power, as a factor to be taken twice: it overflows last, and times 0 it is 0."""
+    return bounded(x ** (exponent / 2))
 
 
 def _mean_decay(exponents: Array) -> Array:
