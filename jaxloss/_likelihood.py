@@ -15,6 +15,7 @@ from ._core import (
     Reduction,
     Scalar,
     Weights,
+    at_labels,
     elementwise_inputs,
     loss_function,
     reduce,
@@ -332,16 +333,14 @@ def gaussian_mixture_nll_loss(
         where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
     )
     scales = at_least(scales, eps)
-    distances = absolute(bounded(quotient(targets[..., None] - means, scales)))
+    errors = bounded(quotient(targets[..., None] - means, scales))
     ruled_out = logits == -jnp.inf
-    impossible = jnp.all(ruled_out, axis=-1)
-    nearest = jnp.where(impossible, 0, jnp.min(jnp.where(ruled_out, jnp.inf, distances), axis=-1))
-    nearest = jax.lax.stop_gradient(nearest)  # its square is subtracted and added again
-    # Differences of the halved squares: beside these, however large and alike, all else would be lost.
-    gaps = (distances - nearest[..., None]) * (distances / 2 + nearest[..., None] / 2)
+    nearest = jnp.argmin(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)), axis=-1).astype(jnp.int32)
+    gaps, least = _half_square_gaps(errors, means, scales, nearest)
     scores = log_softmax(logits) - jnp.log(scales) - gaps
     top, log_normalizer = normalizer(scores, Given(None, scores))
-    values = _HALF_LOG_2PI - top - log_normalizer + nearest * (nearest / 2)
+    values = _HALF_LOG_2PI - top - log_normalizer + least
+    impossible = jnp.all(ruled_out, axis=-1)
     values = with_impossible(values, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -402,6 +401,25 @@ def _half_square(errors: Array, variances: Array) -> Array:
 def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     ratio = quotient(*primals)
     return _half_square(*primals), ratio * (tangents[0] - ratio / 2 * tangents[1])
+
+
+@jax.custom_jvp
+def _half_square_gaps(errors: Array, means: Array, scales: Array, nearest: Array) -> tuple[Array, Array]:
+    """Half the squares of errors in units of the scales, less that of the nearest; and that, as a constant.
+
+    Beside the squares of large errors all else would be lost. What sets means apart may be lost in the errors already.
+    """
+    error, mean, scale = (at_labels(rows, nearest)[..., None] for rows in (errors, means, scales))
+    differences = jnp.where(scales == scale, (mean - means) / scale, errors - error)
+    return bounded(differences * (errors / 2 + error / 2)), (error * (error / 2))[..., 0]
+
+
+@_half_square_gaps.defjvp
+def _half_square_gaps_jvp(
+    primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    gaps, least = _half_square_gaps(*primals)
+    return (gaps, least), (primals[0] * tangents[0], jnp.zeros_like(least))
 
 
 def _stirling(counts: Array) -> Array:

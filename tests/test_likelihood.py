@@ -227,6 +227,13 @@ def test_mixture_of_equal_components_far_from_the_target() -> None:
     np.testing.assert_allclose(slopes[3], np.zeros(3), atol=1e-7)
 
 
+def test_mixture_tells_means_apart_that_are_alike_beside_the_error() -> None:
+    arguments = np.array([0.5, -1.5], np.float32), np.float32(-1e28), np.zeros(2, np.float32), np.zeros(2, np.float32)
+    slopes = jax.grad(jaxloss.gaussian_mixture_nll_loss, argnums=(0, 3))(*arguments)
+    assert slopes[0].tolist() == [0, np.inf]  # 1e40
+    assert slopes[1].tolist() == [0.5, -0.5]
+
+
 def test_mixture_without_components_is_impossible() -> None:
     arguments = np.zeros(2), np.float64(1.0), np.ones(2), np.full(2, -np.inf)
     value, slopes = jax.value_and_grad(jaxloss.gaussian_mixture_nll_loss, argnums=(0, 1, 2, 3))(*arguments)
