@@ -22,7 +22,7 @@ from ._core import (
     rowwise_inputs,
     shielded,
 )
-from ._special import quotient
+from ._special import at_least, quotient
 from ._vectors import smooth_absolute
 
 
@@ -216,7 +216,7 @@ def crps_gaussian(
         Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     means, targets, scales = elementwise_inputs(where, means=means, targets=targets, scales=scales)
-    values = _crps_gaussian(targets - means, jnp.maximum(scales, eps))
+    values = _crps_gaussian(targets - means, at_least(scales, eps))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

@@ -133,20 +133,22 @@ def test_js_div_keeps_its_digits(gap: float) -> None:
 
 
 # Plainly differentiated, a quotient squares what it divides by.
+TINY = np.array([-45.0], np.float32), np.array([3.8e-20], np.float32)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.875])
 def test_js_div_has_gradients_of_tiny_probabilities(beta: float) -> None:
-    x, t = np.float32([-45.0]), np.float32([3.8e-20])
-    slopes = jax.grad(jaxloss.js_div, argnums=(0, 1))(x, t, beta=beta)
-    p, t = np.exp(np.float64(x)), np.float64(t)
+    slopes = jax.grad(jaxloss.js_div, argnums=(0, 1))(*TINY, beta=beta)
+    p, t = np.exp(TINY[0], dtype=np.float64), TINY[1].astype(np.float64)
     m = beta * t + (1 - beta) * p
     expected = (-t, np.log(t / p) + 1) if beta == 0 else ((1 - beta) * p * np.log(p / m), beta * np.log(t / m))
     np.testing.assert_allclose(slopes, expected, rtol=1e-4)
 
 
 def test_generalized_kl_div_has_gradients_of_tiny_amounts() -> None:
-    x, t = np.float32([-45.0]), np.float32([3.8e-20])
-    slopes = jax.grad(jaxloss.generalized_kl_div, argnums=(0, 1))(x, t)
-    np.testing.assert_allclose(slopes, (np.exp(np.float64(x)) - t, np.log(np.float64(t)) - x), rtol=1e-4)
+    slopes = jax.grad(jaxloss.generalized_kl_div, argnums=(0, 1))(*TINY)
+    p, t = np.exp(TINY[0], dtype=np.float64), TINY[1].astype(np.float64)
+    np.testing.assert_allclose(slopes, (p - t, np.log(t / p)), rtol=1e-4)
 
 
 # --- gaussian_kl ------------------------------------------------------------------------------------------------------
