@@ -34,7 +34,7 @@ bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page 
 	PYTHONPATH=examples $(VENV)/bin/python -m benchmarks
 	$(VENV)/bin/python -m benchmarks.report
 
-accuracy: $(VENV)/accuracy  ## Every loss against arithmetic with 100 digits, beside the same libraries, and the page about it.
+accuracy: $(VENV)/accuracy  ## Every loss against arithmetic with 100 digits, beside other libraries, and the page about it: 8 minutes on two cores.
 	$(VENV)/bin/python -m benchmarks.accuracy
 	$(VENV)/bin/python -m benchmarks.accuracy.report
 
