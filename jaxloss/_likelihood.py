@@ -335,7 +335,7 @@ def gaussian_mixture_nll_loss(
     scales = at_least(scales, eps)
     errors = bounded(quotient(targets[..., None] - means, scales))
     ruled_out = logits == -jnp.inf
-    nearest = jnp.argmin(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)), axis=-1).astype(jnp.int32)
+    nearest = _first_minimum(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)))
     gaps, least = _half_square_gaps(errors, means, scales, nearest)
     scores = log_softmax(logits) - jnp.log(scales) - gaps
     top, log_normalizer = normalizer(scores, Given(None, scores))
@@ -401,6 +401,13 @@ def _half_square(errors: Array, variances: Array) -> Array:
 def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     ratio = quotient(*primals)
     return _half_square(*primals), ratio * (tangents[0] - ratio / 2 * tangents[1])
+
+
+def _first_minimum(rows: Array) -> Array:
+    """The index of each row's least entry; unlike `argmin`, it does not bring together what is sharded over devices."""
+    positions = jax.lax.broadcasted_iota(jnp.int32, rows.shape, rows.ndim - 1)
+    least = jnp.min(rows, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(rows == least, positions, rows.shape[-1] - 1), axis=-1)
 
 
 @jax.custom_jvp
