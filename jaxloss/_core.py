@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -18,10 +18,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import checkify
-from jax.extend.core import get_opaque_trace_state
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Real
+
+from ._checks import checked
 
 Scalar = float | np.number[Any] | Float[Array, ""]
 Mask = Bool[ArrayLike, "..."]
@@ -126,7 +126,6 @@ class _Call:
     half: frozenset[str]
     ids: frozenset[str]
     domains: Mapping[str, Domain]
-    checked: bool = True
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -139,8 +138,6 @@ class _Call:
 
 # For `reduce` and the helpers when no loss is being traced.
 _OUTSIDE = _Call("jaxloss", inspect.Signature(), frozenset(), frozenset(), frozenset(), {})
-# Outside of any transformation. There no value check can be seen, and one would take the call off JAX's fast path.
-_OUTERMOST = get_opaque_trace_state()
 _losses: WeakKeyDictionary[Callable[..., Array], _Call] = WeakKeyDictionary()
 _current: ContextVar[_Call] = ContextVar("_current", default=_OUTSIDE)
 
@@ -159,19 +156,16 @@ def _call(
 def _prepared_function(function: F, call: _Call, *, compiled: bool) -> F:
     """The function with its arguments checked and cast, and what it calls knowing of the call."""
 
-    def body_of(call: _Call) -> Callable[..., Array]:
-        @functools.wraps(function)
-        def body(*args: Any, **kwargs: Any) -> Array:
-            with call.active():
-                return function(**_prepared(call, args, kwargs))
+    @functools.wraps(function)
+    def body(*args: Any, **kwargs: Any) -> Array:
+        with call.active():
+            return function(**_prepared(call, args, kwargs))
 
-        return jax.jit(body, static_argnames=tuple(call.static)) if compiled else body
-
-    traced, outermost = body_of(call), body_of(replace(call, checked=False))
+    inner = jax.jit(body, static_argnames=tuple(call.static)) if compiled else body
 
     @functools.wraps(function)
     def prepared(*args: Any, **kwargs: Any) -> Array:
-        return (outermost if get_opaque_trace_state() == _OUTERMOST else traced)(*args, **kwargs)
+        return inner(*args, **kwargs)
 
     return cast(F, prepared)
 
@@ -212,7 +206,7 @@ def _prepared(call: _Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> di
                 shape = prepared[name].shape
                 _require(chex.assert_rank, prepared[name], 0, message=f"{name} must be a scalar, got shape {shape}")
             if not is_input:
-                _check_domain(name, prepared[name])
+                prepared[name] = _in_domain(name, prepared[name])
     return prepared
 
 
@@ -319,11 +313,9 @@ def stretching(name: str, option: ArrayLike, shape: tuple[int, ...], *, of: str 
     return array
 
 
-def _check_domain(name: str, array: Array, domain: Domain | None = None) -> None:
-    call = _current.get()
-    domain = domain or call.domains.get(name)
-    if domain is not None:
-        check_values(domain.contains(array), array, f"{name} must be {domain.description}")
+def _in_domain(name: str, array: Array, domain: Domain | None = None) -> Array:
+    domain = domain or _current.get().domains.get(name)
+    return array if domain is None else check_values(name, array, domain.contains(array), domain.description)
 
 
 def _check_static(name: str, value: Any) -> None:
@@ -333,18 +325,9 @@ def _check_static(name: str, value: Any) -> None:
         raise ValueError(f"{call.name}: {name} must be {domain.description}, got {value!r}")
 
 
-def check_values(valid: Array, array: Array, message: str) -> None:
-    """A `checkify` check of values: it names the loss and an offender, and leaves no trace in a program without it."""
-    if not _current.get().checked:
-        return
-    # A maximum finds an offender without indexing, which a sharded array would not allow.
-    offender = jnp.max(jnp.where(valid, _lowest(array), array), initial=_lowest(array))
-    message = f"{_current.get().name}: {message}, got {{offender}}"
-    checkify.debug_check(jnp.all(valid), message, offender=offender)
-
-
-def _lowest(array: Array) -> Any:
-    return -jnp.inf if jnp.issubdtype(array.dtype, jnp.floating) else jnp.iinfo(array.dtype).min
+def check_values(name: str, array: Array, valid: Array, expected: str) -> Array:
+    """The array, with a check of its values for `checkify`, in the name of the loss."""
+    return checked(array, valid, f"{_current.get().name}: {name} must be {expected}")
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -428,7 +411,7 @@ def labelled_inputs(
     rows, labels = shielded(where, batch, **arrays)
     classes = classes or rows.shape[-1]
     valid = (labels >= 0) & (labels < classes)
-    check_values(valid, labels, f"labels must be in [0, {classes})")
+    labels = check_values("labels", labels, valid, f"in [0, {classes})")
     return rows, jnp.where(valid, labels, 0), where, poison(valid)
 
 
@@ -458,7 +441,7 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
             arrays[name] = jnp.where(aligned, array, harmless)
     for name, array in arrays.items():
         if jnp.issubdtype(array.dtype, jnp.floating):  # integers have classes or lengths for a domain
-            _check_domain(name, array)
+            arrays[name] = _in_domain(name, array)
     return tuple(arrays.values())
 
 
@@ -488,7 +471,7 @@ def per_class(rows: Array, /, **option: ArrayLike | None) -> Array | None:
     if array.ndim == 0:
         array = jnp.broadcast_to(array, classes)
     require_shape(name, array, classes, "one entry per class")
-    _check_domain(name, array, NON_NEGATIVE)
+    array = _in_domain(name, array, NON_NEGATIVE)
     return jnp.expand_dims(array, tuple(range(rows.ndim - 1)))
 
 
@@ -691,7 +674,7 @@ def weighted(
     if weights is not None:
         multipliers = stretching("weights", weights, values.shape).astype(values.dtype)
         multipliers = multipliers if mask is None else jnp.where(mask, multipliers, 0)
-        _check_domain("weights", multipliers, NON_NEGATIVE)
+        multipliers = _in_domain("weights", multipliers, NON_NEGATIVE)
         values = multipliers * values
         normalizer = multipliers if normalizer is None else multipliers * normalizer
     return values, _total_weight(values, mask, normalizer)

@@ -221,14 +221,19 @@ def _spread(name: str, option: ArrayLike | None, like: ArrayLike) -> Array:
     return jnp.zeros_like(like) if option is None else jnp.broadcast_to(stretching(name, option, shape), shape)
 
 
+def _checked(targets: Array, *, log_target: bool) -> Array:
+    probs = jnp.exp(targets) if log_target else targets
+    return check_values("targets", targets, PROBABILITY.contains(probs), f"{'logs of ' * log_target}probabilities")
+
+
 def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
+    targets = _checked(targets, log_target=log_target)
     absent = targets == (-jnp.inf if log_target else 0)
     ruled_out = log_predictions == -jnp.inf
     # Made safe before the maths: an infinite log meets neither 0 nor another one, in the terms or their gradient.
     present = jnp.where(absent, 0 if log_target else 1, targets)
     log_predictions = jnp.where(ruled_out, 0, log_predictions)
     probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
-    check_values(PROBABILITY.contains(probs), targets, f"targets must be {'logs of ' * log_target}probabilities")
     return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
 
 
@@ -254,13 +259,13 @@ def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arr
 
 
 def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
+    targets = _checked(targets, log_target=log_target)
     log_predictions, ruled_out = finite(log_predictions)
     probs = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
     absent = targets == (-jnp.inf if log_target else 0)
     present = jnp.where(absent, 0 if log_target else 1, targets)
     log_targets = present if log_target else jnp.log(present)
     targets = jnp.where(absent, 0, jnp.exp(present) if log_target else present)
-    check_values(PROBABILITY.contains(targets), targets, f"targets must be {'logs of ' * log_target}probabilities")
     logs, differences = log_predictions - log_targets, probs - targets
     if log_target:
         # Of two close logs the difference is exact.

@@ -399,5 +399,5 @@ def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
     ends = jnp.min(jnp.where(labels == -1, positions, classes), axis=-1, keepdims=True)
     listed = positions < ends
     valid = (labels >= 0) & (labels < classes)
-    check_values(valid | ~listed, labels, f"labels must be in [0, {classes}), or -1 to end a list")
+    labels = check_values("labels", labels, valid | ~listed, f"in [0, {classes}), or -1 to end a list")
     return jnp.where(valid & listed, labels, 0), listed, poison(jnp.all(valid | ~listed, axis=-1))

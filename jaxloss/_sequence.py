@@ -77,7 +77,7 @@ def ctc_loss(
     logits, labels, logit_lengths, label_lengths = shielded(
         where, batch, logits=logits, labels=labels, logit_lengths=logit_lengths, label_lengths=label_lengths
     )
-    labels, validity = _valid_labels(labels, logits.shape, logit_lengths, label_lengths, blank)
+    labels, logit_lengths, label_lengths, validity = _checked(labels, logit_lengths, label_lengths, logits.shape, blank)
     # The logits are poisoned first: a wrong label may leave no alignment, and then no gradient to poison.
     logits = validity[..., None, None] * logits
     logits = _blank_beyond(logits, logit_lengths, blank)
@@ -98,20 +98,20 @@ def _batch_shape(
     return batch
 
 
-def _valid_labels(
-    labels: Array, shape: tuple[int, ...], logit_lengths: Array, label_lengths: Array, blank: int
-) -> tuple[Array, Array]:
-    """Labels with 0 beyond their length and where they are no symbol, and a factor of 1, or NaN if one was not."""
+def _checked(
+    labels: Array, logit_lengths: Array, label_lengths: Array, shape: tuple[int, ...], blank: int
+) -> tuple[Array, Array, Array, Array]:
+    """Labels with 0 beyond their length and where they are no symbol; the lengths; and 1, or NaN if one was not."""
     frames, classes = shape[-2:]
     listed = _positions(labels, -1) < label_lengths[..., None]
     symbols = (labels >= 0) & (labels < classes) & (labels != blank)
     fitting = (logit_lengths >= 0) & (logit_lengths <= frames)
     fitting_labels = (label_lengths >= 0) & (label_lengths <= labels.shape[-1])
-    check_values(symbols | ~listed, labels, f"labels must be in [0, {classes}) and not the blank, {blank}")
-    check_values(fitting, logit_lengths, f"logit_lengths must be in [0, {frames}]")
-    check_values(fitting_labels, label_lengths, f"label_lengths must be in [0, {labels.shape[-1]}]")
+    labels = check_values("labels", labels, symbols | ~listed, f"in [0, {classes}) and not the blank, {blank}")
+    logit_lengths = check_values("logit_lengths", logit_lengths, fitting, f"in [0, {frames}]")
+    label_lengths = check_values("label_lengths", label_lengths, fitting_labels, f"in [0, {labels.shape[-1]}]")
     valid = jnp.all(symbols | ~listed, axis=-1) & fitting & fitting_labels
-    return jnp.where(symbols & listed, labels, 0), poison(valid)
+    return jnp.where(symbols & listed, labels, 0), logit_lengths, label_lengths, poison(valid)
 
 
 def _blank_beyond(logits: Array, logit_lengths: Array, blank: int) -> Array:

@@ -58,7 +58,7 @@ def smooth_labels(
         )
     require_shape("label_smoothing", label_smoothing, (), "one number")
     (rows,) = rowwise_inputs(None, axis, labels=labels)
-    return (1 - label_smoothing) * labels + label_smoothing / rows.shape[-1]
+    return jnp.moveaxis((1 - label_smoothing) * rows + label_smoothing / rows.shape[-1], -1, axis)
 
 
 @array_function()
@@ -139,7 +139,7 @@ def _rows_and_intervals(values: ArrayLike, name: str, positions: ArrayLike) -> t
     values, positions = jnp.asarray(values), jnp.asarray(positions)
     require_shape(name, positions, (positions.size,), "rising numbers")
     lows, highs = positions[:-1], positions[1:]
-    check_values(lows < highs, highs, f"{name} must rise")
+    highs = check_values(name, highs, lows < highs, "rising")
     aligned = tuple(range(values.ndim))
     return values[..., None], (jnp.expand_dims(lows, aligned), jnp.expand_dims(highs, aligned))
 

@@ -483,6 +483,14 @@ def test_checkify_names_the_culprit(call: Call) -> None:
             checked(bad, SOME, ONES)[0].throw()
 
 
+# JAX starts a program with effects from Python, with all of a training step's arguments.
+@law
+def test_value_checks_are_no_effects(call: Call) -> None:
+    floating, rebuild = split(call.inputs((N,)))
+    gradient = jax.grad(lambda floating: call.loss(*rebuild(floating), **call.options, where=ALL, weights=ONES))
+    assert not jax.make_jaxpr(gradient)(floating).effects
+
+
 # --- devices ----------------------------------------------------------------------------------------------------------
 
 

@@ -158,5 +158,5 @@ def test_wrong_arguments_are_refused(message: str) -> None:
 
 def test_checkify_names_the_culprit() -> None:
     checked = jax.jit(checkify.checkify(jaxloss.two_hot, errors=checkify.user_checks))
-    with pytest.raises(checkify.JaxRuntimeError, match=r"two_hot: bins must rise, got -0\.5"):
+    with pytest.raises(checkify.JaxRuntimeError, match=r"two_hot: bins must be rising, got -0\.5"):
         checked(VALUES, np.array([0.0, -0.5]))[0].throw()
