@@ -36,6 +36,7 @@ from ._softmax import (
     finite,
     label_shares,
     nll_of_labels,
+    unshielded,
     used,
     with_impossible,
 )
@@ -106,7 +107,7 @@ def cross_entropy(
         rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
         targets = widened(probs)
         validity: Array | int = 1
-        given = Given(where, jnp.moveaxis(logits, axis, -1), jnp.moveaxis(labels, axis, -1))
+        given = Given(where, jnp.moveaxis(logits, axis, -1), unshielded(jnp.moveaxis(labels, axis, -1), probs))
     else:
         rows, targets, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
         given = Given(where, jnp.moveaxis(logits, axis, -1))

@@ -30,7 +30,7 @@ from ._core import (
     weighted,
     widened,
 )
-from ._softmax import Given, cross_entropy_of_rows, finite, label_shares, used
+from ._softmax import Given, cross_entropy_of_rows, finite, label_shares, unshielded, used
 
 
 @loss_function(
@@ -114,7 +114,8 @@ def linear_cross_entropy(
     validity = jnp.ones((), widened(hidden).dtype)
     if are_probabilities(labels, hidden):
         require_shape("labels", labels, (*batch, classes), "for hidden and kernel")
-        hidden, targets = shielded(where, batch, hidden=hidden, labels=labels)  # labels: chunk by chunk
+        hidden, targets = shielded(where, batch, hidden=hidden, labels=labels)
+        labels = unshielded(labels, targets)  # they are shielded chunk by chunk
     else:
         hidden, labels, where, validity = labelled_inputs(
             where, -1, ignore_index, hidden=hidden, labels=labels, classes=classes

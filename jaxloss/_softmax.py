@@ -18,10 +18,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
 from ._core import (
+    PROBABILITY,
     Mask,
     Scalar,
     are_probabilities,
     at_labels,
+    check_values,
     label_mask,
     labelled_inputs,
     poison,
@@ -62,6 +64,11 @@ def class_inputs(
         rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
         return rows, probs, where, 1
     return labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+
+
+def unshielded(labels: Array, shielded: Array) -> Array:
+    """Probabilities as they were given, with the check of the shielded ones: for passes that mask their rows later."""
+    return check_values("labels", labels, PROBABILITY.contains(shielded), PROBABILITY.description)
 
 
 def used(option: Scalar) -> bool:
