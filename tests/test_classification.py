@@ -95,6 +95,14 @@ def test_logits_whose_difference_does_not_fit() -> None:
     np.testing.assert_allclose(value, cross_entropy(logits, targets), rtol=1e-5)
 
 
+# The log of a sum in the exponent would round what the sum tells exactly.
+def test_equal_logits_have_equal_probabilities_to_the_last_digit() -> None:
+    slopes = jax.grad(jaxloss.cross_entropy)(np.zeros((1, 4096), np.float32), np.array([0]))
+    np.testing.assert_array_equal(slopes[0, 1:], 1 / 4096)
+    uniform = np.full((1, 5), 0.2, np.float32)
+    assert not np.any(jax.grad(jaxloss.cross_entropy)(uniform, uniform))
+
+
 def test_z_loss_counts_the_size_of_logits() -> None:
     logits = np.full((1, 4), 1e4)
     value, slopes = jax.value_and_grad(jaxloss.cross_entropy)(logits, np.array([0]), z_loss_weight=1e-4)
