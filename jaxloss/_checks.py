@@ -1,8 +1,8 @@
 """Value checks that `checkify` finds, and that cost nothing where it does not look.
 
 `checkify.debug_check` alone leaves nothing in the compiled program either, but it is an effect, and a function that has
-one is started from Python: a training step of a hundred parameters would start ten milliseconds later. So the check is
-carried as the inside of a call of the identity, which is all that anything but `checkify` sees.
+one is started from Python, the slower the more parameters a training step has. So the check is carried as the inside
+of a call of the identity, which is all that anything but `checkify` sees.
 """
 
 from collections.abc import Callable, Sequence

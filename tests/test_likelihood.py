@@ -48,7 +48,16 @@ def test_gaussian_up_to_the_largest_number(error: float, beta: float) -> None:
     np.testing.assert_allclose((value, *slopes), (slope * error / 2, -slope, slope), rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [jaxloss.gaussian_nll_loss, jaxloss.laplace_nll_loss])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        jaxloss.gaussian_nll_loss,
+        jaxloss.laplace_nll_loss,
+        jaxloss.crps_gaussian,
+        lambda m, y, s: jaxloss.student_t_nll_loss(m, y, s, np.float32(3)),
+        lambda m, y, s: jaxloss.gaussian_mixture_nll_loss(m[None], y, s[None], np.zeros(1, np.float32)),
+    ],
+)
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-6])
 def test_no_slope_up_to_eps_even_if_it_overflows_there(loss: Callable[..., Any], size: float) -> None:
     assert jax.grad(loss, argnums=2)(np.float32(-1e30), np.float32(1e30), np.float32(size)) == 0
