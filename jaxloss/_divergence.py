@@ -19,7 +19,7 @@ from ._core import (
     stretching,
 )
 from ._softmax import finite
-from ._special import entropy_gap, exp_excess, log_ratio, quotient
+from ._special import close_log_ratio, entropy_gap, exp_excess
 
 
 @loss_function(static=("log_target", "axis"))
@@ -315,7 +315,5 @@ def _logs_of_mixtures(probs: Array, targets: Array, differences: Array, beta: Ar
 def _log_of_mixture(mixtures: Array, shares: Array, excess: Array) -> Array:
     tiny = jnp.finfo(shares.dtype).tiny
     nothing = (shares < tiny) | (mixtures < tiny)
-    near = ~nothing & (jnp.abs(excess) < shares / 2)
-    close = jnp.log1p(quotient(jnp.where(near, excess, 0), jnp.where(near, shares, 1)))
-    far = log_ratio(jnp.where(nothing | near, 1, mixtures), jnp.where(nothing | near, 1, shares))
-    return jnp.where(near, close, far)
+    mixtures, shares = jnp.where(nothing, 1, mixtures), jnp.where(nothing, 1, shares)
+    return close_log_ratio(mixtures, shares, jnp.where(nothing, 0, excess))

@@ -24,6 +24,7 @@ from ._core import (
 from ._softmax import Given, bounded, log_softmax, normalizer, with_impossible
 from ._special import (
     at_least,
+    close_log_ratio,
     entropy_gap,
     exponential_growth,
     log1p_deficit,
@@ -552,7 +553,4 @@ def _present_and_logs(means: Array, targets: Array) -> tuple[Array, Array, Array
     """Which targets are 0, the targets with those made 1, and log(mean / target) of these."""
     absent = targets == 0
     present = jnp.where(absent, 1, targets)
-    near = jnp.abs(means - present) < present / 2
-    excess = jnp.where(near, means - present, 0) / jnp.where(near, present, 1)
-    far = log_ratio(jnp.where(near, 1, means), jnp.where(near, 1, present))
-    return absent, present, jnp.where(near, jnp.log1p(excess), far)
+    return absent, present, close_log_ratio(means, present, means - present)

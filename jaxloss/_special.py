@@ -94,6 +94,15 @@ def _log_ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) 
     return log_ratio(*primals), tangents[0] / primals[0] - tangents[1] / primals[1]
 
 
+def close_log_ratio(
+    x: Float[Array, "*shape"], y: Float[Array, "*shape"], difference: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """log(x / y) likewise, given x - y too: where they are close it has all the digits of that."""
+    near = jnp.abs(difference) < y / 2
+    excess = quotient(jnp.where(near, difference, 0), jnp.where(near, y, 1))
+    return jnp.where(near, jnp.log1p(excess), log_ratio(jnp.where(near, 1, x), jnp.where(near, 1, y)))
+
+
 def entropy_gap(
     p: Float[Array, "*shape"], difference: Float[Array, "*shape"], log_ratio: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
