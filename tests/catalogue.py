@@ -13,11 +13,24 @@ import jax
 import numpy as np
 
 import jaxloss
-from jaxloss import _core
+from jaxloss._kit.decorator import loss_of
 
 CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
+
+# Every public loss by its name.
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+    name: function for name, function in vars(jaxloss).items() if loss_of(function) is not None
+}
+
+
+def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
+    """The names of the options of a loss that change the program."""
+    definition = loss_of(loss)
+    assert definition is not None
+    return definition.definition.static
+
 
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
@@ -189,8 +202,8 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = _core._losses[self.loss].static
-        return {name: value for name, value in self.options.items() if name in names or callable(value)}
+        static = static_options(self.loss)
+        return {name: value for name, value in self.options.items() if name in static or callable(value)}
 
     @property
     def traced(self) -> dict[str, Any]:

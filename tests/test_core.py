@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 import jaxloss
+from jaxloss import kit
 
 X = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
 ZEROS = np.zeros_like(X)
@@ -124,7 +125,7 @@ def test_partial_mean_keeps_name_and_signature() -> None:
 # --- the decorator ----------------------------------------------------------------------------------------------------
 
 
-@jaxloss.loss_function(static=("signed",), domains={"scale": jaxloss.POSITIVE, "targets": jaxloss.SIGN})
+@kit.loss_function(domains={"scale": kit.POSITIVE, "targets": kit.SIGN})
 def example_loss(
     predictions: Any,
     targets: Any,
@@ -137,7 +138,7 @@ def example_loss(
 ) -> jax.Array:
     """What the body was handed, as a loss."""
     assert isinstance(scale, float) or scale.dtype == predictions.dtype
-    predictions, targets = jaxloss.elementwise_inputs(where, predictions=predictions, targets=targets)
+    predictions, targets = kit.elementwise_inputs(where, predictions=predictions, targets=targets)
     values = scale * (predictions - targets if signed else jnp.abs(predictions - targets))
     return jaxloss.reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -174,7 +175,7 @@ def test_without_x64_everything_is_float32() -> None:
 
 
 def test_errors_name_the_innermost_loss() -> None:
-    @jaxloss.loss_function()
+    @kit.loss_function()
     def outer_loss(predictions: Any, *, reduction: Any = "mean") -> jax.Array:
         return jaxloss.l1_loss(predictions, predictions[:1])
 

@@ -43,9 +43,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "logit_adjusted_cross_entropy: log_prior must have shape (4,), one entry per class, got (3,)": (
         lambda: jaxloss.logit_adjusted_cross_entropy(ROWS, LABELS, log_prior=X)
     ),
-    "sigmoid_focal_loss: alpha must have shape (), one weight of yes for all entries, got (3,)": (
-        lambda: untyped.sigmoid_focal_loss(X, X, alpha=X)
-    ),
+    "sigmoid_focal_loss: alpha must be a scalar, got shape (3,)": (lambda: untyped.sigmoid_focal_loss(X, X, alpha=X)),
     "cosine_embedding_loss: targets (2,) must have the shape of x1 (3, 4) without axis -1": (
         lambda: jaxloss.cosine_embedding_loss(ROWS, ROWS, X[:2])
     ),
@@ -91,8 +89,12 @@ SHAPES: dict[str, Callable[[], Any]] = {
 }
 
 DTYPES: dict[str, Callable[[], Any]] = {
-    "l1_loss: predictions must be floating (16, 32 or 64 bits), got int64": lambda: jaxloss.l1_loss(LABELS, X),
-    "l1_loss: predictions must be floating (16, 32 or 64 bits), got bool": lambda: jaxloss.l1_loss(X > 0, X),
+    "l1_loss: predictions must be floating (16, 32 or 64 bits), got int64: use predictions.astype(jnp.float32)": (
+        lambda: jaxloss.l1_loss(LABELS, X)
+    ),
+    "l1_loss: predictions must be floating (16, 32 or 64 bits), got bool: use predictions.astype(jnp.float32)": (
+        lambda: jaxloss.l1_loss(X > 0, X)
+    ),
     "l1_loss: predictions must be floating (16, 32 or 64 bits), got complex64": (
         lambda: jaxloss.l1_loss(X.astype(np.complex64), X)
     ),
@@ -100,19 +102,23 @@ DTYPES: dict[str, Callable[[], Any]] = {
         lambda: jaxloss.l1_loss(jnp.ones(3, jnp.float8_e4m3fn), X)
     ),
     "l1_loss: targets must be real numbers, got complex64": lambda: jaxloss.l1_loss(X, X.astype(np.complex64)),
-    "l1_loss: predictions must be an array, got list": lambda: untyped.l1_loss([1.0, 2.0], X),
-    "l1_loss: targets must be an array, got tuple": lambda: untyped.l1_loss(X, (1.0, 2.0)),
+    "l1_loss: predictions must be an array, got list: use jnp.array(predictions)": lambda: untyped.l1_loss(
+        [1.0, 2.0], X
+    ),
+    "l1_loss: targets must be an array, got tuple: use jnp.array(targets)": lambda: untyped.l1_loss(X, (1.0, 2.0)),
     "l1_loss: targets must be an array, got NoneType": lambda: untyped.l1_loss(X, None),
     "l1_loss: where must be boolean, got float32: use where.astype(bool)": lambda: jaxloss.l1_loss(X, X, where=X),
     "l1_loss: weights must be real numbers, got complex64": (
         lambda: jaxloss.l1_loss(X, X, weights=X.astype(np.complex64))
     ),
     "l1_loss: missing a required argument: 'targets'": lambda: untyped.l1_loss(X),
-    "l1_loss: got an unexpected keyword argument 'mask'": lambda: untyped.l1_loss(X, X, mask=X),
+    "l1_loss: got an unexpected keyword argument 'mask': use where": lambda: untyped.l1_loss(X, X, mask=X),
     "cross_entropy: labels must be integers, or probabilities with a class axis, got float32": (
         lambda: jaxloss.cross_entropy(ROWS, X)
     ),
-    "cross_entropy: labels must be integers, got bool": lambda: jaxloss.cross_entropy(ROWS, X > 0),
+    "cross_entropy: labels must be integers, got bool: for one-hot labels pass floats": (
+        lambda: jaxloss.cross_entropy(ROWS, X > 0)
+    ),
     "cross_entropy: ignore_index must be integers, got float64": (
         lambda: untyped.cross_entropy(ROWS, LABELS, ignore_index=np.array(0.5))
     ),

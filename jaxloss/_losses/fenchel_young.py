@@ -1,4 +1,6 @@
-"""Fenchel-Young losses, and the maps onto the simplex that they learn."""
+"""Fenchel-Young: losses whose probabilities may be exactly 0, and the maps onto the simplex that they learn."""
+
+from __future__ import annotations
 
 import functools
 from collections.abc import Callable
@@ -9,25 +11,25 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Real
 
-from ._core import (
+from .._kit.checks import (
     AT_LEAST_ONE,
     PROBABILITY,
-    Mask,
-    Reduction,
-    Weights,
-    are_probabilities,
-    array_function,
-    label_mask,
-    labelled_inputs,
-    loss_function,
-    reduce,
     require_shape,
-    rowwise_inputs,
 )
-from ._softmax import finite, log_softmax, with_impossible
+from .._kit.decorator import array_function, loss_function
+from .._kit.inputs import rowwise_inputs
+from .._kit.kinds import Label, Mask, Reduction, Static, Weights
+from .._kit.labels import class_inputs
+from .._kit.reduction import reduce
+from .._math.arithmetic import (
+    finite,
+    with_impossible,
+)
+from .._math.passes import label_mask
+from .._math.softmax import log_softmax
 
 
-@array_function(static=("axis",))
+@array_function()
 def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> Float[Array, "*batch classes"]:
     """The distribution nearest to the logits: a softmax that gives low classes exactly 0.
 
@@ -40,7 +42,7 @@ def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> 
         axis: The class axis.
 
     Returns:
-        Probabilities of the shape of `logits`; float32, or float64 if an input is.
+        Probabilities of the shape of `logits`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,9 +56,9 @@ def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> 
     return _probabilities(logits, 2, axis)
 
 
-@array_function(static=("alpha", "axis"), domains={"alpha": AT_LEAST_ONE})
+@array_function(domains={"alpha": AT_LEAST_ONE})
 def entmax(
-    logits: Float[ArrayLike, "*batch classes"], *, alpha: float = 1.5, axis: int = -1
+    logits: Float[ArrayLike, "*batch classes"], *, alpha: Static[float] = 1.5, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
     """Softmax at `alpha` 1, `sparsemax` at 2, and what lies between and beyond: the larger, the sparser.
 
@@ -70,7 +72,7 @@ def entmax(
         axis: The class axis.
 
     Returns:
-        Probabilities of the shape of `logits`; float32, or float64 if an input is.
+        Probabilities of the shape of `logits`.
 
     Raises:
         ValueError: `alpha` is less than 1.
@@ -87,12 +89,12 @@ def entmax(
     return _probabilities(logits, alpha, axis)
 
 
-@loss_function(static=("axis",), domains={"labels": PROBABILITY})
+@loss_function(domains={"labels": PROBABILITY})
 def sparsemax_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
     *,
-    ignore_index: int | Array | None = -100,
+    ignore_index: Label | None = -100,
     axis: int = -1,
     where: Mask | None = None,
     weights: Weights | None = None,
@@ -117,7 +119,7 @@ def sparsemax_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `logits` without `axis`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -132,17 +134,17 @@ def sparsemax_loss(
         Martins and Astudillo, From softmax to sparsemax, 2016.
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
-    values, where = _loss_of_rows(logits, labels, 2, ignore_index, axis, where)
-    return reduce(values, where=where, weights=weights, reduction=reduction)
+    logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    return reduce(_fenchel_young(logits, labels, 2), where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("alpha", "axis"), domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
+@loss_function(domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
 def entmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
     *,
-    alpha: float = 1.5,
-    ignore_index: int | Array | None = -100,
+    alpha: Static[float] = 1.5,
+    ignore_index: Label | None = -100,
     axis: int = -1,
     where: Mask | None = None,
     weights: Weights | None = None,
@@ -167,7 +169,7 @@ def entmax_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `logits` without `axis`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `logits` without `axis`.
 
     Raises:
         ValueError: `alpha` is less than 1.
@@ -185,69 +187,78 @@ def entmax_loss(
         Peters, Niculae and Martins, Sparse sequence-to-sequence models, 2019.
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
-    values, where = _loss_of_rows(logits, labels, alpha, ignore_index, axis, where)
-    return reduce(values, where=where, weights=weights, reduction=reduction)
+    logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    return reduce(_fenchel_young(logits, labels, alpha), where=where, weights=weights, reduction=reduction)
 
 
-def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:
-    """Makes a loss of a convex function that generalises the maximum.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
+    """The loss as a sum of terms none of which is negative, so that nothing cancels.
 
-        max_fun(s) - Σₖ yₖ sₖ,  with gradient  ∇max_fun(s) - y
-
-    The gradient of `max_fun` is a prediction, and the loss is least where that equals the targets: with
-    `jax.nn.logsumexp` it is `cross_entropy`. For structured or perturbed maxima. A target of 0 on a logit of -inf
-    counts 0, any other makes the loss inf.
-
-    Args:
-        max_fun: Takes an array of shape (n,), returns a scalar. It may close over parameters, which are differentiated
-            as usual: it runs in the caller's trace, and so does the loss, which is not compiled by itself.
-
-    Returns:
-        A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")` with one
-        value per row, of logits and targets of one shape (..., n).
-
-    Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> loss = jaxloss.make_fenchel_young_loss(jax.nn.logsumexp)
-        >>> loss(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]]))
-        Array(0.6931, dtype=float32)
-
-    References:
-        Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
+    These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
     """
-
-    @functools.partial(jnp.vectorize, signature="(n)->()")
-    def maxima(logits: Array) -> Array:
-        maximum = max_fun(logits)
-        require_shape("max_fun(logits)", maximum, (), "of one row")
-        return maximum
-
-    def fenchel_young_loss(
-        logits: Float[ArrayLike, "*batch n"],
-        targets: Real[ArrayLike, "*batch n"],
-        *,
-        axis: int = -1,
-        where: Mask | None = None,
-        weights: Weights | None = None,
-        reduction: Reduction = "mean",
-    ) -> Float[Array, "..."]:
-        logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
-        scores, ruled_out = finite(logits)
-        empty = jnp.all(ruled_out, axis=-1)  # of nothing there is no maximum, and no gradient of one
-        highest = jnp.where(empty, 0, maxima(jnp.where(empty[..., None], 0, logits)))
-        values = highest - jnp.sum(targets * scores, axis=-1)
-        values = with_impossible(values, jnp.any(ruled_out & (targets != 0), axis=-1), None)
-        return reduce(values, where=where, weights=weights, reduction=reduction)
-
-    # It is a loss of whoever made the function, not one of this library.
-    fenchel_young_loss.__module__ = getattr(max_fun, "__module__", "__main__")
-    fenchel_young_loss.__doc__ = f"The Fenchel-Young loss of {max_fun}: see `jaxloss.make_fenchel_young_loss`."
-    return loss_function(static=("axis",), compiled=False)(fenchel_young_loss)
+    projection = _projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    ruled_out = logits == -jnp.inf
+    terms = _divergences(targets, errors, projection, alpha)
+    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
+    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
+    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1))
 
 
-# --- the maps ---------------------------------------------------------------------------------------------------------
+# The gradient of a maximum is that with the maximiser held constant.
+@_fenchel_young.defjvp
+def _fenchel_young_jvp(
+    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    logits, labels = primals
+    projection = _projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    exists = logits != -jnp.inf
+    slopes = -errors
+    if labels.ndim == logits.ndim:
+        # The labels' sum may be rounded: without its excess the gradient would move all logits together.
+        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.shares
+    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
+    if labels.ndim == logits.ndim:
+        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
+        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
+    return _fenchel_young(logits, labels, alpha), tangent
+
+
+def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
+    """Labels as probabilities, and how much larger they are than those predicted."""
+    if labels.ndim == probs.ndim:
+        return labels, labels - probs
+    own = label_mask(labels, probs.shape[-1])
+    missing = jnp.sum(jnp.where(own, 0, probs), axis=-1, keepdims=True)  # 1 - p, of which little may be left
+    return own.astype(probs.dtype), jnp.where(own, missing, -probs)
+
+
+def _divergences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+    """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
+    if alpha == 2:
+        return jnp.square(errors) / 2
+    if alpha == 1.5:
+        root, expected = jnp.sqrt(targets), jnp.sqrt(projection.probs)
+        total = root + expected
+        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root + expected) * (2 / 3)
+    powers = 1 if alpha == 1 else projection.powers
+    own = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
+    return jnp.maximum(own - powers * errors, 0) / alpha
+
+
+def _differences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
+    near = jnp.abs(errors) < projection.probs / 2
+    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
+    present = targets > 0
+    safe = jnp.where(present, targets, 1)
+    if alpha == 1:
+        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
+    ratio = alpha - 1
+    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
+    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
 
 
 class _Projection(NamedTuple):
@@ -348,90 +359,59 @@ def _weights(gaps: Array, reach: Array, power: float) -> Array:
     return jnp.where(inside, jnp.exp(power * jnp.log1p(-fractions)), 0)
 
 
-# --- the losses -------------------------------------------------------------------------------------------------------
+def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:
+    """Makes a loss of a convex function that generalises the maximum.
 
+        max_fun(s) - Σₖ yₖ sₖ,  with gradient  ∇max_fun(s) - y
 
-def _loss_of_rows(
-    logits: ArrayLike,
-    labels: ArrayLike,
-    alpha: float,
-    ignore_index: ArrayLike | None,
-    axis: int,
-    where: Mask | None,
-) -> tuple[Array, Mask | None]:
-    """The loss of each row, and the mask without the rows that labels ignore."""
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    if are_probabilities(labels, logits):
-        return _fenchel_young(*rowwise_inputs(where, axis, logits=logits, labels=labels), alpha), where
-    rows, labels, where, validity = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    return validity * _fenchel_young(rows, labels, alpha), where
+    The gradient of `max_fun` is a prediction, and the loss is least where that equals the targets: with
+    `jax.nn.logsumexp` it is `cross_entropy`. For structured or perturbed maxima. A target of 0 on a logit of -inf
+    counts 0, any other makes the loss inf.
 
+    Args:
+        max_fun: Takes an array of shape (n,), returns a scalar. It may close over parameters, which are differentiated
+            as usual: it runs in the caller's trace, and so does the loss, which is not compiled by itself.
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
-    """The loss as a sum of terms none of which is negative, so that nothing cancels.
+    Returns:
+        A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")` with one
+        value per row, of logits and targets of one shape (..., n).
 
-    These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> loss = jaxloss.make_fenchel_young_loss(jax.nn.logsumexp)
+        >>> loss(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]]))
+        Array(0.6931, dtype=float32)
+
+    References:
+        Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
-    projection = _projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    ruled_out = logits == -jnp.inf
-    terms = _divergences(targets, errors, projection, alpha)
-    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
-    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
-    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1), None)
 
+    @functools.partial(jnp.vectorize, signature="(n)->()")
+    def maxima(logits: Array) -> Array:
+        maximum = max_fun(logits)
+        require_shape("max_fun(logits)", maximum, (), "of one row")
+        return maximum
 
-# The gradient of a maximum is that with the maximiser held constant.
-@_fenchel_young.defjvp
-def _fenchel_young_jvp(
-    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    logits, labels = primals
-    projection = _projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    exists = logits != -jnp.inf
-    slopes = -errors
-    if labels.ndim == logits.ndim:
-        # The labels' sum may be rounded: without its excess the gradient would move all logits together.
-        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.shares
-    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
-    if labels.ndim == logits.ndim:
-        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
-        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
-    return _fenchel_young(logits, labels, alpha), tangent
+    def fenchel_young_loss(
+        logits: Float[ArrayLike, "*batch n"],
+        targets: Real[ArrayLike, "*batch n"],
+        *,
+        axis: int = -1,
+        where: Mask | None = None,
+        weights: Weights | None = None,
+        reduction: Reduction = "mean",
+    ) -> Float[Array, "..."]:
+        logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
+        scores, ruled_out = finite(logits)
+        empty = jnp.all(ruled_out, axis=-1)  # of nothing there is no maximum, and no gradient of one
+        highest = jnp.where(empty, 0, maxima(jnp.where(empty[..., None], 0, logits)))
+        values = highest - jnp.sum(targets * scores, axis=-1)
+        values = with_impossible(values, jnp.any(ruled_out & (targets != 0), axis=-1))
+        return reduce(values, where=where, weights=weights, reduction=reduction)
 
-
-def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
-    """Labels as probabilities, and how much larger they are than those predicted."""
-    if labels.ndim == probs.ndim:
-        return labels, labels - probs
-    own = label_mask(labels, probs.shape[-1])
-    missing = jnp.sum(jnp.where(own, 0, probs), axis=-1, keepdims=True)  # 1 - p, of which little may be left
-    return own.astype(probs.dtype), jnp.where(own, missing, -probs)
-
-
-def _divergences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
-    """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
-    if alpha == 2:
-        return jnp.square(errors) / 2
-    if alpha == 1.5:
-        root, expected = jnp.sqrt(targets), jnp.sqrt(projection.probs)
-        total = root + expected
-        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root + expected) * (2 / 3)
-    powers = 1 if alpha == 1 else projection.powers
-    own = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
-    return jnp.maximum(own - powers * errors, 0) / alpha
-
-
-def _differences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
-    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
-    near = jnp.abs(errors) < projection.probs / 2
-    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
-    present = targets > 0
-    safe = jnp.where(present, targets, 1)
-    if alpha == 1:
-        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
-    ratio = alpha - 1
-    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
-    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
+    # It is a loss of whoever made the function, not one of this library.
+    fenchel_young_loss.__module__ = getattr(max_fun, "__module__", "__main__")
+    fenchel_young_loss.__doc__ = f"The Fenchel-Young loss of {max_fun}: see `jaxloss.make_fenchel_young_loss`."
+    return loss_function(compiled=False)(fenchel_young_loss)

@@ -4,16 +4,17 @@ What is left of x - log(1 + x) for a small x is rounding. Written as x² ∫ σ/
 in the value or in any derivative.
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._core import Scalar
+from .arithmetic import polynomial, quotient
+
+HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
 # Stieltjes' continued fraction of Stirling's error, Σ w x / (1 + t x²): in full for x up to 1/4.
 _STIELTJES_WEIGHTS = (
@@ -124,30 +125,6 @@ def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         quotient(x, 1 + 4 * x),
     )
     return fraction + _mixed(lambda shift, x: _stirling_step(quotient(x, 1 + shift * x)), np.arange(4.0), np.ones(4), x)
-
-
-@jax.custom_jvp
-def quotient(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The ratio x / y; its derivative does not take the square of y, which may be beyond the dtype."""
-    return x / y
-
-
-@quotient.defjvp
-def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    ratio = quotient(*primals)
-    return ratio, quotient(tangents[0] - ratio * tangents[1], primals[1])
-
-
-def at_least(x: Float[Array, "*shape"], least: Scalar) -> Float[Array, "*shape"]:
-    """The larger of both, with gradient 0 for an x up to the least: that of `jnp.maximum` is NaN if it meets inf."""
-    return jnp.where(x <= least, least, x)
-
-
-def polynomial(coefficients: Sequence[float], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Σₖ cₖ xᵏ, by Horner's rule."""
-    return functools.reduce(
-        lambda total, coefficient: total * x + coefficient, reversed(coefficients), jnp.zeros_like(x)
-    )
 
 
 def _stirling_step(x: Array) -> Array:

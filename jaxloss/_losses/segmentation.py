@@ -1,4 +1,6 @@
-"""Losses on the overlap of regions."""
+"""Segmentation: losses on the overlap of regions."""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -7,31 +9,28 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
-from ._core import (
+from .._kit.checks import (
     NON_NEGATIVE,
     POSITIVE,
     PROBABILITY,
-    Mask,
-    Reduction,
-    Scalar,
-    Weights,
-    are_probabilities,
-    label_mask,
-    labelled_inputs,
-    loss_function,
-    per_class,
-    poison,
-    reduce,
     require_option,
-    rowwise_inputs,
-    stretching,
 )
-from ._special import quotient
+from .._kit.decorator import loss_function
+from .._kit.inputs import broadcastable, per_class, rowwise_inputs
+from .._kit.kinds import Label, Mask, Reduction, Weights
+from .._kit.labels import are_probabilities, labelled_inputs
+from .._kit.reduction import reduce
+from .._math.arithmetic import (
+    power,
+    ratio,
+)
+from .._math.dtypes import Scalar
+from .._math.passes import label_mask
 
 _DOMAINS = {"probs": PROBABILITY, "labels": PROBABILITY, "smooth_nr": NON_NEGATIVE, "smooth_dr": NON_NEGATIVE}
 
 
-@loss_function(static=("space", "axis"), domains=_DOMAINS)
+@loss_function(domains=_DOMAINS)
 def dice_loss(
     probs: Float[ArrayLike, "*pixels classes"],
     labels: Integer[ArrayLike, "*pixels"] | Float[ArrayLike, "*pixels classes"],
@@ -39,7 +38,7 @@ def dice_loss(
     class_weights: Float[ArrayLike, " classes"] | None = None,
     smooth_nr: Scalar = 1e-5,
     smooth_dr: Scalar = 1e-5,
-    ignore_index: int | Array | None = -100,
+    ignore_index: Label | None = -100,
     valid: Bool[ArrayLike, "*pixels"] | None = None,
     space: int | tuple[int, ...] | None = None,
     axis: int = -1,
@@ -75,8 +74,7 @@ def dice_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
         ValueError: `space` names the class axis, or one that `probs` does not have.
@@ -101,7 +99,7 @@ def dice_loss(
     return reduce(_class_mean(losses, class_weights), where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("space", "axis"), domains=_DOMAINS)
+@loss_function(domains=_DOMAINS)
 def generalized_dice_loss(
     probs: Float[ArrayLike, "*pixels classes"],
     labels: Integer[ArrayLike, "*pixels"] | Float[ArrayLike, "*pixels classes"],
@@ -109,7 +107,7 @@ def generalized_dice_loss(
     class_weights: Float[ArrayLike, " classes"] | None = None,
     smooth_nr: Scalar = 1e-5,
     smooth_dr: Scalar = 1e-5,
-    ignore_index: int | Array | None = -100,
+    ignore_index: Label | None = -100,
     valid: Bool[ArrayLike, "*pixels"] | None = None,
     space: int | tuple[int, ...] | None = None,
     axis: int = -1,
@@ -142,8 +140,7 @@ def generalized_dice_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
         ValueError: `space` names the class axis, or one that `probs` does not have.
@@ -169,9 +166,15 @@ def generalized_dice_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(
-    static=("space", "axis"), domains=_DOMAINS | {"alpha": NON_NEGATIVE, "beta": NON_NEGATIVE, "gamma": POSITIVE}
-)
+def _inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+    """The inverse squares of sizes, relative to that of the least one that is not 0; 1 for those that are."""
+    absent = sizes == 0
+    least = jnp.min(jnp.where(absent, jnp.inf, sizes), axis=-1, keepdims=True)
+    least = jnp.where(least == jnp.inf, 1, least)
+    return jnp.where(absent, 1, jnp.square(ratio(least, sizes)))
+
+
+@loss_function(domains=_DOMAINS | {"alpha": NON_NEGATIVE, "beta": NON_NEGATIVE, "gamma": POSITIVE})
 def tversky_loss(
     probs: Float[ArrayLike, "*pixels classes"],
     labels: Integer[ArrayLike, "*pixels"] | Float[ArrayLike, "*pixels classes"],
@@ -182,7 +185,7 @@ def tversky_loss(
     class_weights: Float[ArrayLike, " classes"] | None = None,
     smooth_nr: Scalar = 1e-5,
     smooth_dr: Scalar = 1e-5,
-    ignore_index: int | Array | None = -100,
+    ignore_index: Label | None = -100,
     valid: Bool[ArrayLike, "*pixels"] | None = None,
     space: int | tuple[int, ...] | None = None,
     axis: int = -1,
@@ -220,8 +223,7 @@ def tversky_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
         ValueError: `space` names the class axis, or one that `probs` does not have.
@@ -241,8 +243,35 @@ def tversky_loss(
     """
     overlap, where = _overlap(where, axis, space, valid, ignore_index, probs, labels)
     class_weights = per_class(overlap.both, class_weights=class_weights)
-    losses = _power(_dissimilarity(overlap, alpha, beta, smooth_nr, smooth_dr), gamma)
+    losses = power(_dissimilarity(overlap, alpha, beta, smooth_nr, smooth_dr), gamma)
     return reduce(_class_mean(losses, class_weights), where=where, weights=weights, reduction=reduction)
+
+
+def _class_mean(losses: Float[Array, "*batch classes"], class_weights: Array | None) -> Float[Array, "*batch"]:
+    if class_weights is None:
+        return jnp.mean(losses, axis=-1)
+    return ratio(jnp.sum(class_weights * losses, axis=-1), jnp.sum(class_weights, axis=-1))
+
+
+def _dissimilarity(overlap: _Overlap, alpha: Scalar, beta: Scalar, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
+    return _unlike(overlap.both, alpha * overlap.predicted + beta * overlap.missed, smooth_nr, smooth_dr)
+
+
+@jax.custom_jvp
+def _unlike(both: Array, errors: Array, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
+    """1 - (both + smooth_nr) / (both + errors + smooth_dr), as one ratio: 1 less what is nearly 1 would cancel."""
+    return ratio(errors + (smooth_dr - smooth_nr), both + errors + smooth_dr)
+
+
+# Errors count above the line and below: where hardly anything is shared, autodiff would let the two cancel.
+@_unlike.defjvp
+def _unlike_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    both, errors, smooth_nr, smooth_dr = primals
+    both_tangent, errors_tangent, nr_tangent, dr_tangent = tangents
+    whole = both + errors + smooth_dr
+    unlike, alike = _unlike(*primals), ratio(both + smooth_nr, whole)
+    change = alike * (errors_tangent + dr_tangent) - unlike * both_tangent - nr_tangent
+    return unlike, ratio(change, whole)
 
 
 class _Overlap(NamedTuple):
@@ -259,7 +288,7 @@ def _overlap(
     axis: int,
     space: int | tuple[int, ...] | None,
     valid: Mask | None,
-    ignore_index: int | Array | None,
+    ignore_index: Label | None,
     probs: ArrayLike,
     labels: ArrayLike,
 ) -> tuple[_Overlap, Mask | None]:
@@ -270,10 +299,9 @@ def _overlap(
     if are_probabilities(labels, probs):
         probs, labels = rowwise_inputs(counted, axis, probs=probs, labels=labels)
         terms = _Overlap(probs * labels, probs * (1 - labels), (1 - probs) * labels, labels)
-        factor: Array | int = 1
     else:
         single = probs.shape[axis:][:1] == (1,)
-        probs, labels, counted, validity = labelled_inputs(
+        probs, labels, counted = labelled_inputs(
             counted, axis, ignore_index, probs=probs, labels=labels, classes=2 if single else None
         )
         own = labels[..., None] == 1 if single else label_mask(labels, probs.shape[-1])
@@ -281,12 +309,11 @@ def _overlap(
         terms = _Overlap(
             jnp.where(own, probs, 0), jnp.where(own, 0, probs), jnp.where(own, 1 - probs, 0), own.astype(jnp.int32)
         )
-        factor = poison(jnp.all(validity == 1, axis=summed))[..., None]
     if counted is not None:
         terms = _Overlap(*(jnp.where(jnp.expand_dims(counted, -1), term, 0) for term in terms))
     both, predicted, missed, sizes = (jnp.sum(term, axis=summed) for term in terms)
     kept = None if counted is None else jnp.any(counted, axis=summed)
-    return _Overlap(factor * both, predicted, missed, sizes.astype(probs.dtype)), kept
+    return _Overlap(both, predicted, missed, sizes.astype(probs.dtype)), kept
 
 
 def _axes(rank: int, axis: int, space: int | tuple[int, ...] | None) -> tuple[list[int], tuple[int, ...]]:
@@ -304,56 +331,9 @@ def _counted(where: Mask | None, valid: Mask | None, shape: tuple[int, ...], sum
     """The pixels that take part: those that are valid, in the images that count."""
     counted: Mask | None = None
     if where is not None:
-        images = stretching("where", where, tuple(size for i, size in enumerate(shape) if i not in summed))
+        images = broadcastable("where", where, tuple(size for i, size in enumerate(shape) if i not in summed))
         counted = jnp.broadcast_to(jnp.expand_dims(images, summed) if images.ndim else images, shape)
     if valid is not None:
-        taking_part = jnp.broadcast_to(stretching("valid", valid, shape, of="the pixels"), shape)
+        taking_part = jnp.broadcast_to(broadcastable("valid", valid, shape, of="the pixels"), shape)
         counted = taking_part if counted is None else counted & taking_part
     return counted
-
-
-def _dissimilarity(overlap: _Overlap, alpha: Scalar, beta: Scalar, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
-    return _unlike(overlap.both, alpha * overlap.predicted + beta * overlap.missed, smooth_nr, smooth_dr)
-
-
-@jax.custom_jvp
-def _unlike(both: Array, errors: Array, smooth_nr: Scalar, smooth_dr: Scalar) -> Array:
-    """1 - (both + smooth_nr) / (both + errors + smooth_dr), as one ratio: 1 less what is nearly 1 would cancel."""
-    return _ratio(errors + (smooth_dr - smooth_nr), both + errors + smooth_dr)
-
-
-# Errors count above the line and below: where hardly anything is shared, autodiff would let the two cancel.
-@_unlike.defjvp
-def _unlike_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    both, errors, smooth_nr, smooth_dr = primals
-    both_tangent, errors_tangent, nr_tangent, dr_tangent = tangents
-    whole = both + errors + smooth_dr
-    unlike, alike = _unlike(*primals), _ratio(both + smooth_nr, whole)
-    change = alike * (errors_tangent + dr_tangent) - unlike * both_tangent - nr_tangent
-    return unlike, _ratio(change, whole)
-
-
-def _inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
-    """The inverse squares of sizes, relative to that of the least one that is not 0; 1 for those that are."""
-    absent = sizes == 0
-    least = jnp.min(jnp.where(absent, jnp.inf, sizes), axis=-1, keepdims=True)
-    least = jnp.where(least == jnp.inf, 1, least)
-    return jnp.where(absent, 1, jnp.square(_ratio(least, sizes)))
-
-
-def _class_mean(losses: Float[Array, "*batch classes"], class_weights: Array | None) -> Float[Array, "*batch"]:
-    if class_weights is None:
-        return jnp.mean(losses, axis=-1)
-    return _ratio(jnp.sum(class_weights * losses, axis=-1), jnp.sum(class_weights, axis=-1))
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    """A part of a whole; 0, with derivatives of 0, of a whole of 0."""
-    nothing = jnp.abs(whole) < jnp.finfo(whole.dtype).tiny
-    return jnp.where(nothing, 0, quotient(part, jnp.where(nothing, 1, whole)))
-
-
-def _power(x: Array, exponent: Scalar) -> Array:
-    """xᵉ with finite derivatives at 0: they are taken as 0, unless the exponent is 1."""
-    zero = x == 0
-    return jnp.where(zero, jnp.where(exponent == 1, x, 0), jnp.where(zero, 1, x) ** exponent)

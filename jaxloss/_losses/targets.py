@@ -1,4 +1,9 @@
-"""Labels made into distributions, for `cross_entropy` and its kin; they are no losses and take no reduction."""
+"""Targets: labels made into distributions, for `cross_entropy` and losses like it.
+
+These are no losses, and take no reduction.
+"""
+
+from __future__ import annotations
 
 import math
 
@@ -7,19 +12,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ._core import (
+from .._kit.checks import (
     POSITIVE,
     PROBABILITY,
-    Scalar,
-    array_function,
     check_values,
     require_shape,
-    rowwise_inputs,
 )
-from ._special import unit_integral
+from .._kit.decorator import array_function
+from .._kit.inputs import rowwise_inputs
+from .._math.dtypes import Scalar
+from .._math.special import (
+    unit_integral,
+)
 
 
-@array_function(static=("axis",), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})
+@array_function(domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})
 def smooth_labels(
     labels: Float[ArrayLike, "*batch classes"], *, label_smoothing: Scalar, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
@@ -36,7 +43,7 @@ def smooth_labels(
         axis: The class axis.
 
     Returns:
-        Probabilities of the shape of `labels`; float32, or float64 if an input is.
+        Probabilities of the shape of `labels`.
 
     Raises:
         TypeError: Labels are integers.
@@ -50,13 +57,6 @@ def smooth_labels(
     References:
         Szegedy et al., Rethinking the Inception architecture for computer vision, 2016.
     """
-    labels = jnp.asarray(labels)
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(
-            "smooth_labels: labels must be floating class probabilities, got integers: for one-hot labels pass floats, "
-            "for classes use the label_smoothing of cross_entropy"
-        )
-    require_shape("label_smoothing", label_smoothing, (), "one number")
     (rows,) = rowwise_inputs(None, axis, labels=labels)
     return jnp.moveaxis((1 - label_smoothing) * rows + label_smoothing / rows.shape[-1], -1, axis)
 
@@ -75,7 +75,7 @@ def two_hot(values: Float[ArrayLike, "*batch"], bins: Float[ArrayLike, " n"]) ->
         bins: Centres of the bins, rising, shape (n,).
 
     Returns:
-        Probabilities, shape (..., n); float32, or float64 if an input is.
+        Probabilities, shape (..., n).
 
     Example:
         >>> import jax.numpy as jnp
@@ -98,6 +98,16 @@ def two_hot(values: Float[ArrayLike, "*batch"], bins: Float[ArrayLike, " n"]) ->
     return jnp.concatenate([one, upper], axis=-1) * jnp.concatenate([lower, one], axis=-1)
 
 
+def _rows_and_intervals(values: ArrayLike, name: str, positions: ArrayLike) -> tuple[Array, tuple[Array, Array]]:
+    """Values with an axis for the bins, and the lower and upper ends of the intervals between positions."""
+    values, positions = jnp.asarray(values), jnp.asarray(positions)
+    require_shape(name, positions, (positions.size,), "rising numbers")
+    lows, highs = positions[:-1], positions[1:]
+    highs = check_values(name, highs, lows < highs, "rising")
+    aligned = tuple(range(values.ndim))
+    return values[..., None], (jnp.expand_dims(lows, aligned), jnp.expand_dims(highs, aligned))
+
+
 @array_function(domains={"sigma": POSITIVE})
 def hl_gauss_targets(
     values: Float[ArrayLike, "*batch"], edges: Float[ArrayLike, " n+1"], *, sigma: Scalar
@@ -115,7 +125,7 @@ def hl_gauss_targets(
         sigma: Standard deviation, in the units of `values`; positive.
 
     Returns:
-        Probabilities, shape (..., n), whose sum is 1; float32, or float64 if an input is.
+        Probabilities, shape (..., n), whose sum is 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -127,21 +137,10 @@ def hl_gauss_targets(
         Imani and White, Improving regression performance with distributional losses, 2018.
         Farebrother et al., Stop regressing: training value functions via classification for scalable deep RL, 2024.
     """
-    require_shape("sigma", sigma, (), "one number")
     values, (lows, highs) = _rows_and_intervals(values, "edges", edges)
     nearest = jnp.clip(values, lows[..., :1], highs[..., -1:])
     masses = _relative_masses((lows - nearest) / sigma, (highs - nearest) / sigma, jnp.abs(nearest - values) / sigma)
     return masses / jnp.sum(masses, axis=-1, keepdims=True)
-
-
-def _rows_and_intervals(values: ArrayLike, name: str, positions: ArrayLike) -> tuple[Array, tuple[Array, Array]]:
-    """Values with an axis for the bins, and the lower and upper ends of the intervals between positions."""
-    values, positions = jnp.asarray(values), jnp.asarray(positions)
-    require_shape(name, positions, (positions.size,), "rising numbers")
-    lows, highs = positions[:-1], positions[1:]
-    highs = check_values(name, highs, lows < highs, "rising")
-    aligned = tuple(range(values.ndim))
-    return values[..., None], (jnp.expand_dims(lows, aligned), jnp.expand_dims(highs, aligned))
 
 
 def _relative_masses(lows: Array, highs: Array, distance: Array) -> Array:

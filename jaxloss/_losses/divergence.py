@@ -1,28 +1,33 @@
-"""Divergences between distributions."""
+"""Divergence: how far one distribution is from another."""
+
+from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import (
+from .._kit.checks import (
     NON_NEGATIVE,
     PROBABILITY,
-    Mask,
-    Reduction,
-    Scalar,
-    Weights,
     check_values,
-    loss_function,
-    reduce,
-    rowwise_inputs,
-    stretching,
 )
-from ._softmax import finite
-from ._special import close_log_ratio, entropy_gap, exp_excess
+from .._kit.decorator import loss_function
+from .._kit.inputs import broadcastable, rowwise_inputs
+from .._kit.kinds import Mask, Reduction, Weights
+from .._kit.reduction import reduce
+from .._math.arithmetic import (
+    finite,
+)
+from .._math.dtypes import Scalar
+from .._math.special import (
+    close_log_ratio,
+    entropy_gap,
+    exp_excess,
+)
 
 
-@loss_function(static=("log_target", "axis"))
+@loss_function()
 def kl_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -49,8 +54,7 @@ def kl_div(
         where, weights, reduction: As in `jaxloss.reduce`, per distribution.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,7 +70,18 @@ def kl_div(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("axis",), domains={"targets": NON_NEGATIVE})
+def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
+    targets = _checked(targets, log_target=log_target)
+    absent = targets == (-jnp.inf if log_target else 0)
+    ruled_out = log_predictions == -jnp.inf
+    # Made safe before the maths: an infinite log meets neither 0 nor another one, in the terms or their gradient.
+    present = jnp.where(absent, 0 if log_target else 1, targets)
+    log_predictions = jnp.where(ruled_out, 0, log_predictions)
+    probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
+    return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+
+
+@loss_function(domains={"targets": NON_NEGATIVE})
 def generalized_kl_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -91,8 +106,7 @@ def generalized_kl_div(
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -109,7 +123,28 @@ def generalized_kl_div(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("log_target", "axis"), domains={"beta": PROBABILITY})
+def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
+    absent = targets == 0
+    log_predictions, ruled_out = finite(log_predictions)
+    alone = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
+    terms = jnp.where(absent, alone, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
+    return terms + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+
+
+@jax.custom_jvp
+def _gap_of_amounts(log_predictions: Array, targets: Array) -> Array:
+    """The term t (log t - x) - t + exp x of a target above 0."""
+    return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
+
+
+@_gap_of_amounts.defjvp
+def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    log_predictions, targets = primals
+    in_predictions, in_targets = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
+    return _gap_of_amounts(*primals), in_predictions * tangents[0] + in_targets * tangents[1]
+
+
+@loss_function(domains={"beta": PROBABILITY})
 def js_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -140,8 +175,7 @@ def js_div(
         where, weights, reduction: As in `jaxloss.reduce`, per distribution.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`; float32, or float64 if an
-        input is.
+        A scalar, or with reduction "none" the shape of `log_predictions` without `axis`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -156,106 +190,6 @@ def js_div(
     log_predictions, targets = rowwise_inputs(where, axis, log_predictions=log_predictions, targets=targets)
     values = jnp.sum(_js_terms(log_predictions, targets, beta, log_target=log_target), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@loss_function(static=("axis",))
-def gaussian_kl(
-    means: Float[ArrayLike, "*batch latents"],
-    log_variances: Float[ArrayLike, "*batch latents"],
-    *,
-    prior_means: Real[ArrayLike, "..."] | None = None,
-    prior_log_variances: Real[ArrayLike, "..."] | None = None,
-    axis: int = -1,
-    where: Mask | None = None,
-    weights: Weights | None = None,
-    reduction: Reduction = "mean",
-) -> Float[Array, "..."]:
-    """Kullback-Leibler divergence of normal distributions with independent coordinates from a prior.
-
-        Σₖ (exp(uₖ) - 1 - uₖ + (mₖ - m⁰ₖ)² exp(-l⁰ₖ)) / 2,  u = l - l⁰,  l = log-variance
-
-    The term of a variational autoencoder that holds its codes near the prior, which is the standard normal
-    distribution unless it is given. It keeps its digits where the two are close.
-
-    Args:
-        means: Means of the coordinates, shape (..., latents).
-        log_variances: Logs of their variances, not of standard deviations, of the shape of `means`.
-        prior_means: Means of the prior, or None for 0: a scalar, or the rank of `means` with axes of its sizes or 1.
-        prior_log_variances: Logs of the prior's variances, or None for 0; shaped likewise.
-        axis: The axis of the latent coordinates.
-        where, weights, reduction: As in `jaxloss.reduce`, per row.
-
-    Returns:
-        A scalar, or with reduction "none" the shape of `means` without `axis`; float32, or float64 if an input is.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]))
-        Array(0.8591, dtype=float32)
-        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]), prior_means=jnp.array([[1.0, 0.0]]))
-        Array(0.3591, dtype=float32)
-
-    References:
-        Kullback and Leibler, On information and sufficiency, 1951.
-        Kingma and Welling, Auto-encoding variational Bayes, 2014.
-    """
-    means, log_variances, prior_means, prior_log_variances = rowwise_inputs(
-        where,
-        axis,
-        means=means,
-        log_variances=log_variances,
-        prior_means=_spread("prior_means", prior_means, means),
-        prior_log_variances=_spread("prior_log_variances", prior_log_variances, means),
-    )
-    # A half of the exponent before the square, so that it overflows last; and bounded, so that it times 0 is 0.
-    bound = jnp.log(jnp.finfo(means.dtype).max)
-    errors = (means - prior_means) * jnp.exp(jnp.minimum(-prior_log_variances / 2, bound))
-    terms = exp_excess(log_variances - prior_log_variances) / 2 + errors * (errors / 2)
-    values = jnp.sum(terms, axis=-1)
-    return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _spread(name: str, option: ArrayLike | None, like: ArrayLike) -> Array:
-    shape = jnp.shape(like)
-    return jnp.zeros_like(like) if option is None else jnp.broadcast_to(stretching(name, option, shape), shape)
-
-
-def _checked(targets: Array, *, log_target: bool) -> Array:
-    probs = jnp.exp(targets) if log_target else targets
-    return check_values("targets", targets, PROBABILITY.contains(probs), f"{'logs of ' * log_target}probabilities")
-
-
-def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
-    targets = _checked(targets, log_target=log_target)
-    absent = targets == (-jnp.inf if log_target else 0)
-    ruled_out = log_predictions == -jnp.inf
-    # Made safe before the maths: an infinite log meets neither 0 nor another one, in the terms or their gradient.
-    present = jnp.where(absent, 0 if log_target else 1, targets)
-    log_predictions = jnp.where(ruled_out, 0, log_predictions)
-    probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
-    return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
-
-
-def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
-    absent = targets == 0
-    log_predictions, ruled_out = finite(log_predictions)
-    alone = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
-    terms = jnp.where(absent, alone, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
-    return terms + jnp.where(ruled_out & ~absent, jnp.inf, 0)
-
-
-@jax.custom_jvp
-def _gap_of_amounts(log_predictions: Array, targets: Array) -> Array:
-    """The term t (log t - x) - t + exp x of a target above 0."""
-    return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
-
-
-@_gap_of_amounts.defjvp
-def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    log_predictions, targets = primals
-    in_predictions, in_targets = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
-    return _gap_of_amounts(*primals), in_predictions * tangents[0] + in_targets * tangents[1]
 
 
 def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
@@ -317,3 +251,71 @@ def _log_of_mixture(mixtures: Array, shares: Array, excess: Array) -> Array:
     nothing = (shares < tiny) | (mixtures < tiny)
     mixtures, shares = jnp.where(nothing, 1, mixtures), jnp.where(nothing, 1, shares)
     return close_log_ratio(mixtures, shares, jnp.where(nothing, 0, excess))
+
+
+def _checked(targets: Array, *, log_target: bool) -> Array:
+    probs = jnp.exp(targets) if log_target else targets
+    return check_values("targets", targets, PROBABILITY.contains(probs), f"{'logs of ' * log_target}probabilities")
+
+
+@loss_function()
+def gaussian_kl(
+    means: Float[ArrayLike, "*batch latents"],
+    log_variances: Float[ArrayLike, "*batch latents"],
+    *,
+    prior_means: Real[ArrayLike, "..."] | None = None,
+    prior_log_variances: Real[ArrayLike, "..."] | None = None,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Kullback-Leibler divergence of normal distributions with independent coordinates from a prior.
+
+        Σₖ (exp(uₖ) - 1 - uₖ + (mₖ - m⁰ₖ)² exp(-l⁰ₖ)) / 2,  u = l - l⁰,  l = log-variance
+
+    The term of a variational autoencoder that holds its codes near the prior, which is the standard normal
+    distribution unless it is given. It keeps its digits where the two are close.
+
+    Args:
+        means: Means of the coordinates, shape (..., latents).
+        log_variances: Logs of their variances, not of standard deviations, of the shape of `means`.
+        prior_means: Means of the prior, or None for 0: a scalar, or the rank of `means` with axes of its sizes or 1.
+        prior_log_variances: Logs of the prior's variances, or None for 0; shaped likewise.
+        axis: The axis of the latent coordinates.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `means` without `axis`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]))
+        Array(0.8591, dtype=float32)
+        >>> jaxloss.gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]]), prior_means=jnp.array([[1.0, 0.0]]))
+        Array(0.3591, dtype=float32)
+
+    References:
+        Kullback and Leibler, On information and sufficiency, 1951.
+        Kingma and Welling, Auto-encoding variational Bayes, 2014.
+    """
+    means, log_variances, prior_means, prior_log_variances = rowwise_inputs(
+        where,
+        axis,
+        means=means,
+        log_variances=log_variances,
+        prior_means=_spread("prior_means", prior_means, means),
+        prior_log_variances=_spread("prior_log_variances", prior_log_variances, means),
+    )
+    # A half of the exponent before the square, so that it overflows last; and bounded, so that it times 0 is 0.
+    bound = jnp.log(jnp.finfo(means.dtype).max)
+    errors = (means - prior_means) * jnp.exp(jnp.minimum(-prior_log_variances / 2, bound))
+    terms = exp_excess(log_variances - prior_log_variances) / 2 + errors * (errors / 2)
+    values = jnp.sum(terms, axis=-1)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _spread(name: str, option: ArrayLike | None, like: ArrayLike) -> Array:
+    shape = jnp.shape(like)
+    return jnp.zeros_like(like) if option is None else jnp.broadcast_to(broadcastable(name, option, shape), shape)

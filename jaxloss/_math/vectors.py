@@ -1,37 +1,11 @@
-"""Lengths and angles of vectors, with finite gradients at zero and without overflow: the geometry of other modules."""
-
-import math
+"""Lengths and angles of vectors, with finite gradients at zero and without overflow."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from ._core import Scalar
-
-
-def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x|, with gradient 0 at 0, where that of `jnp.abs` is 1."""
-    return x * jnp.sign(x)
-
-
-def smooth_absolute(x: Float[Array, "*shape"], beta: Scalar) -> Float[Array, "*shape"]:
-    """|x|, but a parabola within ±beta, which may be 0."""
-    # A beta whose square leaves the dtype is as good as 0, and dividing by it would have no derivative.
-    sharp = jnp.less(beta, math.sqrt(jnp.finfo(x.dtype).tiny))
-    divisor = jnp.where(sharp, 1, beta)
-    distances = absolute(x)
-    near = (x == 0) | (~sharp & (distances < beta))
-    small = jnp.where(near, x, 0)
-    return jnp.where(near, small * (small / divisor) / 2, distances - beta / 2)
-
-
-def hypotenuse(x: Float[Array, "*shape"], y: Scalar) -> Float[Array, "*shape"]:
-    """The square root of x² + y², with gradient 0 where both are 0."""
-    scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x), jnp.abs(y)))
-    zero = scale < jnp.finfo(x.dtype).tiny
-    divisor = jnp.where(zero, 1, scale)
-    squares = jnp.square(x / divisor) + jnp.square(y / divisor)
-    return scale * jnp.sqrt(jnp.where(zero, 1, squares))
+from .arithmetic import absolute, power
+from .dtypes import Scalar
 
 
 def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
@@ -41,7 +15,8 @@ def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
     if p == 1:
         return jnp.sum(absolute(x), axis=-1)  # divided, small entries would lose their signs
     scaled, scale, zero = _scaled(x)
-    return jnp.where(zero, 0, scale[..., 0] * jnp.sum(power(scaled, p), axis=-1) ** (1 / p))
+    terms = jnp.square(scaled) if p == 2 else power(jnp.abs(scaled), p)  # |x|² has a kink at 0 for autodiff
+    return jnp.where(zero, 0, scale[..., 0] * jnp.sum(terms, axis=-1) ** (1 / p))
 
 
 def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar = 0.0) -> Float[Array, "*batch"]:
@@ -67,28 +42,16 @@ def cosines(x: Float[Array, "n features"]) -> Float[Array, "n n"]:
     return jnp.einsum("if,jf->ij", directions, directions, precision="highest", out_sharding=sharding)
 
 
-def whole(x: Array) -> Array:
-    """The array unsharded, if it is sharded explicitly: along two axes of a table of pairs it cannot be."""
+def unsharded(x: Array) -> Array:
+    """The array without its explicit sharding, if it has one: a table of pairs cannot have the same one twice."""
     return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if _is_sharded(x) else x
-
-
-def power(x: Float[Array, "*shape"], p: float) -> Float[Array, "*shape"]:
-    """|x|ᵖ, and 0 at 0 for every p, with derivatives of 0 there: for p < 2 the second would be infinite."""
-    if p == 0:
-        return jnp.where(x == 0, 0, jnp.ones_like(x))
-    if p == 1:
-        return absolute(x)
-    if p == 2:
-        return jnp.square(x)
-    zero = x == 0
-    return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, x)) ** p)
 
 
 def _is_sharded(x: Array) -> bool:
     return any(jax.typeof(x).sharding.spec)
 
 
-def _direction(x: Array, eps: Scalar) -> tuple[Array, Array]:
+def _direction(x: Float[Array, "*batch n"], eps: Scalar) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch"]]:
     """Vectors divided by their length, or by `eps` if that is more; and what their squares then lack to sum to 1."""
     scaled, scale, zero = _scaled(x, eps)
     squares = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True)
@@ -98,11 +61,13 @@ def _direction(x: Array, eps: Scalar) -> tuple[Array, Array]:
     return direction, jnp.where(short, 1 - jnp.sum(jnp.square(direction), axis=-1), 0)
 
 
-def _scaled(x: Array, least: Scalar = 0.0) -> tuple[Array, Array, Array]:
+def _scaled(
+    x: Float[Array, "*batch n"], least: Scalar = 0.0
+) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch 1"], Bool[Array, "*batch"]]:
     """Vectors divided by their largest entry, or by `least` if that is more; the divisor; and which were zero.
 
-    Those come back as ones. Squares of 1e-25 or 1e25 leave float32. The divisor cancels out of what is made of the
-    vectors, so that it may be held constant when differentiating.
+    Zero vectors come back as ones. Without the division, squares of 1e-25 or 1e25 would leave float32. The divisor
+    cancels out of what is made of the vectors, so that it may be held constant when differentiating.
     """
     scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0), least)
     scale = jax.lax.stop_gradient(scale)

@@ -1,4 +1,6 @@
-"""Losses of quantiles and distributions of a forecast."""
+"""Forecast: losses of quantiles, of expectiles and of whole predicted distributions."""
+
+from __future__ import annotations
 
 import math
 
@@ -7,26 +9,25 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import (
+from .._kit.checks import (
     NON_NEGATIVE,
     POSITIVE,
     PROBABILITY,
-    Mask,
-    Reduction,
-    Scalar,
-    Weights,
-    elementwise_inputs,
-    loss_function,
-    reduce,
     require_shape,
-    rowwise_inputs,
-    shielded,
 )
-from ._special import at_least, quotient
-from ._vectors import smooth_absolute
+from .._kit.decorator import loss_function
+from .._kit.inputs import elementwise_inputs, rowwise_inputs, shielded
+from .._kit.kinds import Mask, Reduction, Weights
+from .._kit.reduction import reduce
+from .._math.arithmetic import (
+    at_least,
+    quotient,
+    smooth_absolute,
+)
+from .._math.dtypes import Scalar
 
 
-@loss_function(static=("axis",), domains={"quantiles": PROBABILITY})
+@loss_function(domains={"quantiles": PROBABILITY})
 def quantile_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*batch"],
@@ -55,7 +56,7 @@ def quantile_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per target.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `targets`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `targets`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -68,15 +69,18 @@ def quantile_loss(
     References:
         Koenker and Bassett, Regression quantiles, 1978.
     """
-    quantiles = jnp.asarray(quantiles)
-    if quantiles.ndim == 0:
+    if jnp.ndim(quantiles) == 0:
         predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-        values = _pinball(targets - predictions, quantiles)
+        values = _pinball(targets - predictions, jnp.asarray(quantiles))
     else:
         predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
-        quantiles = _of_rows(quantiles, predictions)
-        values = jnp.mean(_pinball(targets[..., None] - predictions, quantiles), axis=-1)
+        levels = _of_rows(quantiles, predictions)
+        values = jnp.mean(_pinball(targets[..., None] - predictions, levels), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _pinball(errors: Array, quantiles: Array) -> Array:
+    return jnp.where(errors > 0, quantiles, jnp.where(errors < 0, quantiles - 1, 0)) * errors
 
 
 @loss_function(domains={"expectile": PROBABILITY})
@@ -104,7 +108,7 @@ def expectile_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -122,7 +126,7 @@ def expectile_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("axis",), domains={"delta": NON_NEGATIVE, "quantiles": PROBABILITY})
+@loss_function(domains={"delta": NON_NEGATIVE, "quantiles": PROBABILITY})
 def quantile_huber_loss(
     predictions: Float[ArrayLike, "*batch quantiles"],
     targets: Real[ArrayLike, "*batch samples"],
@@ -152,8 +156,7 @@ def quantile_huber_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions` without `axis`; float32, or float64 if an input
-        is.
+        A scalar, or with reduction "none" the shape of `predictions` without `axis`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -170,11 +173,17 @@ def quantile_huber_loss(
     require_shape("targets", targets, (*batch, targets.shape[-1]), f"for predictions {predictions.shape}")
     predictions, targets = shielded(where, tuple(batch), predictions=predictions, targets=targets)
     levels = (jnp.arange(number, dtype=predictions.dtype) + 0.5) / number if quantiles is None else quantiles
-    shares = _of_rows(jnp.asarray(levels), predictions)[..., None]
+    levels = _of_rows(levels, predictions)[..., None]
     errors = targets[..., None, :] - predictions[..., :, None]
-    prices = jnp.where(errors < 0, 1 - shares, shares) * smooth_absolute(errors, delta)
+    prices = jnp.where(errors < 0, 1 - levels, levels) * smooth_absolute(errors, delta)
     values = jnp.sum(jnp.mean(prices, axis=-1), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _of_rows(quantiles: ArrayLike, rows: Array) -> Array:
+    """Quantiles with the rank of predictions."""
+    require_shape("quantiles", quantiles, rows.shape[-1:], "one per prediction")
+    return jnp.expand_dims(jnp.asarray(quantiles), tuple(range(rows.ndim - 1)))
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -203,7 +212,7 @@ def crps_gaussian(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `means`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `means`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -220,7 +229,27 @@ def crps_gaussian(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(static=("fair", "axis"))
+# The slopes in ω cancel out of the first derivative: autodiff would round them, and overflow where ω does.
+@jax.custom_jvp
+def _crps_gaussian(errors: Array, scales: Array) -> Array:
+    inside, outside = _slopes(errors, scales)
+    return errors * inside + scales * outside
+
+
+@_crps_gaussian.defjvp
+def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (errors, scales), (inside, outside) = primals, _slopes(*primals)
+    return errors * inside + scales * outside, inside * tangents[0] + outside * tangents[1]
+
+
+def _slopes(errors: Array, scales: Array) -> tuple[Array, Array]:
+    """2 Φ(ω) - 1, and 2 φ(ω) - 1/√π as its value at 0 less what is lost from there."""
+    omega = quotient(errors, scales)
+    lost = -jnp.expm1(-jnp.square(omega) / 2)
+    return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
+
+
+@loss_function()
 def crps_ensemble(
     predictions: Float[ArrayLike, "*batch members"],
     targets: Real[ArrayLike, "*batch"],
@@ -248,7 +277,7 @@ def crps_ensemble(
         where, weights, reduction: As in `jaxloss.reduce`, per target.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `targets`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `targets`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -266,36 +295,6 @@ def crps_ensemble(
     members = jnp.take_along_axis(predictions, order, axis=-1, mode="promise_in_bounds")
     values = _crps_ensemble(members, targets[..., None], fair=fair)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _of_rows(quantiles: Array, rows: Array) -> Array:
-    """Quantiles with the rank of predictions."""
-    require_shape("quantiles", quantiles, rows.shape[-1:], "one per prediction")
-    return jnp.expand_dims(quantiles, tuple(range(rows.ndim - 1)))
-
-
-def _pinball(errors: Array, quantiles: Array) -> Array:
-    return jnp.where(errors > 0, quantiles, jnp.where(errors < 0, quantiles - 1, 0)) * errors
-
-
-# The slopes in ω cancel out of the first derivative: autodiff would round them, and overflow where ω does.
-@jax.custom_jvp
-def _crps_gaussian(errors: Array, scales: Array) -> Array:
-    inside, outside = _slopes(errors, scales)
-    return errors * inside + scales * outside
-
-
-@_crps_gaussian.defjvp
-def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (errors, scales), (inside, outside) = primals, _slopes(*primals)
-    return errors * inside + scales * outside, inside * tangents[0] + outside * tangents[1]
-
-
-def _slopes(errors: Array, scales: Array) -> tuple[Array, Array]:
-    """2 Φ(ω) - 1, and 2 φ(ω) - 1/√π as its value at 0 less what is lost from there."""
-    omega = quotient(errors, scales)
-    lost = -jnp.expm1(-jnp.square(omega) / 2)
-    return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
 
 
 def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:

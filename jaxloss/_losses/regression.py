@@ -1,4 +1,6 @@
-"""Losses between real numbers."""
+"""Regression: losses between real numbers."""
+
+from __future__ import annotations
 
 import math
 
@@ -7,23 +9,27 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from ._core import (
+from .._kit.checks import (
     NON_NEGATIVE,
     POSITIVE,
     Domain,
-    Mask,
-    Reduction,
-    Scalar,
-    Weights,
-    array_function,
-    elementwise_inputs,
-    loss_function,
-    poison,
-    reduce,
-    rowwise_inputs,
 )
-from ._special import exponential_growth, polynomial, quotient
-from ._vectors import absolute, cosine, hypotenuse, one_minus_cosine, smooth_absolute
+from .._kit.decorator import loss_function
+from .._kit.inputs import elementwise_inputs
+from .._kit.kinds import Mask, Reduction, Weights
+from .._kit.reduction import reduce
+from .._math.arithmetic import (
+    absolute,
+    hypotenuse,
+    poison,
+    polynomial,
+    quotient,
+    smooth_absolute,
+)
+from .._math.dtypes import Scalar
+from .._math.special import (
+    exponential_growth,
+)
 
 _ABOVE_MINUS_ONE = Domain("greater than -1", lambda x: x > -1)
 
@@ -49,7 +55,7 @@ def l1_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -86,7 +92,7 @@ def mse_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -127,7 +133,7 @@ def huber_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -141,6 +147,12 @@ def huber_loss(
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
     values = _huber(predictions - targets, delta)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _huber(errors: Array, delta: Scalar) -> Array:
+    # With q the error clipped to ±delta, q (e - q/2) is both branches at once, and nothing overflows.
+    clipped = jnp.clip(errors, -delta, delta)
+    return clipped * (errors - clipped / 2)
 
 
 @loss_function(domains={"beta": NON_NEGATIVE})
@@ -168,7 +180,7 @@ def smooth_l1_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -206,7 +218,7 @@ def log_cosh_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -220,6 +232,15 @@ def log_cosh_loss(
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
     values = _log_cosh(predictions - targets)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _log_cosh(errors: Array) -> Array:
+    distances = absolute(errors)
+    near = distances < 1
+    squares = jnp.square(jnp.where(near, errors, 0))
+    cosh_minus_1 = squares * polynomial([1 / math.factorial(n) for n in range(2, 20, 2)], squares)
+    far = jnp.where(near, 1, distances)
+    return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
 
 
 @loss_function(domains={"eps": NON_NEGATIVE})
@@ -246,7 +267,7 @@ def charbonnier_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -294,7 +315,7 @@ def general_robust_loss(
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
+        A scalar, or with reduction "none" the shape of `predictions`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -308,206 +329,6 @@ def general_robust_loss(
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
     values = _general_robust(quotient(predictions - targets, scale), jnp.asarray(alpha, predictions.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@loss_function(domains={"eps": POSITIVE})
-def mape_loss(
-    predictions: Float[ArrayLike, "*shape"],
-    targets: Real[ArrayLike, "*shape"],
-    *,
-    eps: Scalar = 1e-7,
-    where: Mask | None = None,
-    weights: Weights | None = None,
-    reduction: Reduction = "mean",
-) -> Float[Array, "..."]:
-    """Absolute error in percent of the target.
-
-        100 |x - y| / max(|y|, eps)
-
-    For forecasts of positive quantities of very different sizes; it favours forecasts that are too low. The
-    subgradient at x = y is 0. The gradient with respect to the targets counts that they are the measure, too.
-
-    Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        eps: Least size of a target, in its units; positive.
-        where, weights, reduction: As in `jaxloss.reduce`, per entry.
-
-    Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> jaxloss.mape_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
-        Array(30., dtype=float32)
-
-    References:
-        Makridakis, Accuracy measures: theoretical and practical concerns, 1993.
-    """
-    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    small = jnp.abs(targets) < eps
-    errors = quotient(jnp.where(small, predictions - targets, 0), eps)
-    errors = jnp.where(small, errors, _relative(predictions, jnp.where(small, 1, targets)))
-    values = 100 * absolute(errors)
-    return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE})
-def msle_loss(
-    predictions: Float[ArrayLike, "*shape"],
-    targets: Real[ArrayLike, "*shape"],
-    *,
-    where: Mask | None = None,
-    weights: Weights | None = None,
-    reduction: Reduction = "mean",
-) -> Float[Array, "..."]:
-    """Squared error of logarithms.
-
-        (log(1 + x) - log(1 + y))²
-
-    For counts and other quantities that grow by factors: relative errors cost alike at every size. Keras takes
-    numbers below 1e-7 for 1e-7, where they have no gradient; here any number greater than -1 is taken as it is, and
-    one that is not makes the loss NaN.
-
-    Args:
-        predictions: Numbers greater than -1, any shape.
-        targets: Numbers greater than -1, of the shape of `predictions`.
-        where, weights, reduction: As in `jaxloss.reduce`, per entry.
-
-    Returns:
-        A scalar, or with reduction "none" the shape of `predictions`; float32, or float64 if an input is.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> jaxloss.msle_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
-        Array(0.2402, dtype=float32)
-
-    References:
-        Tofallis, A better measure of relative prediction accuracy for model selection and model estimation, 2015.
-    """
-    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = jnp.square(_log1p_difference(predictions, targets))
-    return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@loss_function(static=("axis",), domains={"eps": NON_NEGATIVE})
-def cosine_distance(
-    predictions: Float[ArrayLike, "*batch features"],
-    targets: Real[ArrayLike, "*batch features"],
-    *,
-    eps: Scalar = 0.0,
-    axis: int = -1,
-    where: Mask | None = None,
-    weights: Weights | None = None,
-    reduction: Reduction = "mean",
-) -> Float[Array, "..."]:
-    """One minus the cosine of the angle between vectors.
-
-        1 - x·y / (max(‖x‖, eps) max(‖y‖, eps))
-
-    For vectors whose length means nothing, such as embeddings; in [0, 2]. It tells vectors apart whose cosine
-    rounds to 1. A zero vector is at distance 1 from all. With `eps = 0` its gradient is 0; else vectors shorter
-    than `eps` are divided by `eps` and differentiated so. optax's `epsilon` bounds the squared length.
-
-    Args:
-        predictions: Vectors, shape (..., features).
-        targets: Vectors, of the shape of `predictions`.
-        eps: Least length by which a vector is divided; not negative.
-        axis: The feature axis.
-        where, weights, reduction: As in `jaxloss.reduce`, per pair.
-
-    Returns:
-        A scalar, or with reduction "none" the shape of `predictions` without `axis`; float32, or float64 if an input
-        is.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> jaxloss.cosine_distance(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
-        Array(0.5, dtype=float32)
-
-    References:
-        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
-    """
-    predictions, targets = rowwise_inputs(where, axis, predictions=predictions, targets=targets)
-    values = one_minus_cosine(predictions, targets, eps)
-    return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@array_function(static=("axis",), domains={"eps": NON_NEGATIVE})
-def cosine_similarity(
-    predictions: Float[ArrayLike, "*batch features"],
-    targets: Real[ArrayLike, "*batch features"],
-    *,
-    eps: Scalar = 0.0,
-    axis: int = -1,
-) -> Float[Array, "*batch"]:
-    """Cosine of the angle between vectors.
-
-        x·y / (max(‖x‖, eps) max(‖y‖, eps))
-
-    Not a loss: one minus it is `cosine_distance`. A zero vector has cosine 0 with all; with `eps = 0` its gradient is
-    0, else that of the division by `eps`. optax's `epsilon` bounds the squared length.
-
-    Args:
-        predictions: Vectors, shape (..., features).
-        targets: Vectors, of the shape of `predictions`.
-        eps: Least length by which a vector is divided; not negative.
-        axis: The feature axis.
-
-    Returns:
-        The shape of `predictions` without `axis`; float32, or float64 if an input is.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxloss
-        >>> jaxloss.cosine_similarity(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
-        Array([0., 1.], dtype=float32)
-
-    References:
-        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
-    """
-    predictions, targets = rowwise_inputs(None, axis, predictions=predictions, targets=targets)
-    return cosine(predictions, targets, eps)
-
-
-def _huber(errors: Array, delta: Scalar) -> Array:
-    # With q the error clipped to ±delta, q (e - q/2) is both branches at once, and nothing overflows.
-    clipped = jnp.clip(errors, -delta, delta)
-    return clipped * (errors - clipped / 2)
-
-
-def _log_cosh(errors: Array) -> Array:
-    distances = absolute(errors)
-    near = distances < 1
-    squares = jnp.square(jnp.where(near, errors, 0))
-    cosh_minus_1 = squares * polynomial([1 / math.factorial(n) for n in range(2, 20, 2)], squares)
-    far = jnp.where(near, 1, distances)
-    return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
-
-
-# The slope in a target is -x / y²: autodiff would take it for a difference of larger numbers.
-@jax.custom_jvp
-def _relative(predictions: Array, targets: Array) -> Array:
-    return (predictions - targets) / targets
-
-
-@_relative.defjvp
-def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    predictions, targets = primals
-    return _relative(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
-
-
-def _log1p_difference(x: Array, y: Array) -> Array:
-    """The absolute difference of log(1 + x) and log(1 + y)."""
-    low, high = jnp.where(x < y, x, y), jnp.where(x < y, y, x)
-    low = poison(low > -1) * low
-    # Of one sign, the numbers are put into one logarithm; of two signs their logarithms do not cancel.
-    apart = (low < 0) & (high > 0)
-    base = jnp.where(apart, high, low)
-    return jnp.log1p(quotient(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
 
 
 def _general_robust(errors: Array, alpha: Array) -> Array:
@@ -538,3 +359,107 @@ def _general_robust(errors: Array, alpha: Array) -> Array:
     alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
     high = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
     return jnp.where(parabola, errors * (errors / 2), jnp.where(saturating, low, high))
+
+
+@loss_function(domains={"eps": POSITIVE})
+def mape_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-7,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Absolute error in percent of the target.
+
+        100 |x - y| / max(|y|, eps)
+
+    For forecasts of positive quantities of very different sizes; it favours forecasts that are too low. The
+    subgradient at x = y is 0. The gradient with respect to the targets counts that they are the measure, too.
+
+    Args:
+        predictions: Any shape.
+        targets: The shape of `predictions`.
+        eps: Least size of a target, in its units; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.mape_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array(30., dtype=float32)
+
+    References:
+        Makridakis, Accuracy measures: theoretical and practical concerns, 1993.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    small = jnp.abs(targets) < eps
+    errors = quotient(jnp.where(small, predictions - targets, 0), eps)
+    errors = jnp.where(small, errors, _relative(predictions, jnp.where(small, 1, targets)))
+    values = 100 * absolute(errors)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+# The slope in a target is -x / y²: autodiff would take it for a difference of larger numbers.
+@jax.custom_jvp
+def _relative(predictions: Array, targets: Array) -> Array:
+    return (predictions - targets) / targets
+
+
+@_relative.defjvp
+def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    predictions, targets = primals
+    return _relative(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
+
+
+@loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE})
+def msle_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Squared error of logarithms.
+
+        (log(1 + x) - log(1 + y))²
+
+    For counts and other quantities that grow by factors: relative errors cost alike at every size. Keras takes
+    numbers below 1e-7 for 1e-7, where they have no gradient; here any number greater than -1 is taken as it is, and
+    one that is not makes the loss NaN.
+
+    Args:
+        predictions: Numbers greater than -1, any shape.
+        targets: Numbers greater than -1, of the shape of `predictions`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.msle_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array(0.2402, dtype=float32)
+
+    References:
+        Tofallis, A better measure of relative prediction accuracy for model selection and model estimation, 2015.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    values = jnp.square(_log1p_difference(predictions, targets))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _log1p_difference(x: Array, y: Array) -> Array:
+    """The absolute difference of log(1 + x) and log(1 + y)."""
+    low, high = jnp.where(x < y, x, y), jnp.where(x < y, y, x)
+    low = poison(low > -1) * low
+    # Of one sign, the numbers are put into one logarithm; of two signs their logarithms do not cancel.
+    apart = (low < 0) & (high > 0)
+    base = jnp.where(apart, high, low)
+    return jnp.log1p(quotient(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
