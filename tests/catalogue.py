@@ -19,6 +19,17 @@ CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
 
+# Every public loss by its name. The tests reach the registry through this and `static_options` only.
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+    loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")
+}
+
+
+def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
+    """The keywords of a loss that change its program."""
+    return _core._losses[loss].static
+
+
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 
@@ -189,7 +200,7 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = _core._losses[self.loss].static
+        names = static_options(self.loss)
         return {name: value for name, value in self.options.items() if name in names or callable(value)}
 
     @property
