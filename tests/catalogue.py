@@ -19,14 +19,14 @@ CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
 
-# Every public loss by its name. The tests reach the registry through this and `static_options` only.
+# Every public loss by its name.
 LOSSES: dict[str, Callable[..., jax.Array]] = {
     loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")
 }
 
 
 def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
-    """The keywords of a loss that change its program."""
+    """The names of the options of a loss that change the program."""
     return _core._losses[loss].static
 
 
@@ -200,8 +200,8 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = static_options(self.loss)
-        return {name: value for name, value in self.options.items() if name in names or callable(value)}
+        static = static_options(self.loss)
+        return {name: value for name, value in self.options.items() if name in static or callable(value)}
 
     @property
     def traced(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_a_signature_fits_on_a_screen(loss: Loss) -> None:
 
 
 def test_help_lists_every_loss_by_family_with_its_first_line() -> None:
-    page, position = pydoc.render_doc(jaxloss, renderer=pydoc.plaintext), 0
+    page, position = pydoc.plain(pydoc.render_doc(jaxloss)), 0
     for family in families():
         position = page.index(family.summary.partition(":")[0], position)
         for loss in family.losses:
