@@ -5,9 +5,9 @@ the last three mean, and `jaxloss.kit` has what a loss of one's own is written w
 """
 
 from . import kit as kit
-from ._kit.reduction import PartialMean as PartialMean
-from ._kit.reduction import partial_mean as partial_mean
-from ._kit.reduction import reduce as reduce
+from ._kit import PartialMean as PartialMean
+from ._kit import partial_mean as partial_mean
+from ._kit import reduce as reduce
 
 # Regression.
 from ._losses.regression import l1_loss as l1_loss
@@ -16,9 +16,11 @@ from ._losses.regression import huber_loss as huber_loss
 from ._losses.regression import smooth_l1_loss as smooth_l1_loss
 from ._losses.regression import log_cosh_loss as log_cosh_loss
 from ._losses.regression import charbonnier_loss as charbonnier_loss
-from ._losses.regression import general_robust_loss as general_robust_loss
 from ._losses.regression import mape_loss as mape_loss
 from ._losses.regression import msle_loss as msle_loss
+
+# Robust regression.
+from ._losses.robust import general_robust_loss as general_robust_loss
 
 # Likelihood.
 from ._losses.likelihood import gaussian_nll_loss as gaussian_nll_loss
@@ -81,8 +83,10 @@ from ._losses.metric import cosine_embedding_loss as cosine_embedding_loss
 from ._losses.metric import hinge_embedding_loss as hinge_embedding_loss
 from ._losses.metric import triplet_margin_loss as triplet_margin_loss
 from ._losses.metric import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
-from ._losses.metric import nt_xent_loss as nt_xent_loss
-from ._losses.metric import circle_loss as circle_loss
+
+# Contrastive learning.
+from ._losses.contrastive import nt_xent_loss as nt_xent_loss
+from ._losses.contrastive import circle_loss as circle_loss
 
 # Ranking.
 from ._losses.ranking import margin_ranking_loss as margin_ranking_loss

@@ -95,8 +95,8 @@ def require_option(name: str, value: object, choices: Collection[object]) -> Non
 def require_shape(name: str, array: ArrayLike, shape: tuple[int, ...], because: str) -> None:
     """For inputs that have a shape of their own, such as parameters."""
     message = f"{name} must have shape {shape}, {because}, got {jnp.shape(array)}"
-    if jnp.ndim(array) == 2 and jnp.shape(array)[::-1] == shape:
-        message += f": use {name}.T"
+    if jnp.ndim(array) == len(shape) == 2 and jnp.shape(array)[0] != shape[0] == jnp.shape(array)[1]:
+        message += f": use {name}.T"  # a kernel as PyTorch and Equinox have them
     require(chex.assert_shape, array, shape, message=message)
 
 

@@ -9,21 +9,20 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     PROBABILITY,
     SIGN,
+    Mask,
+    Reduction,
+    Weights,
+    elementwise_inputs,
+    loss_function,
+    per_class,
+    reduce,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import elementwise_inputs, per_class, rowwise_inputs
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    bounded,
-    left_out,
-    power_by_log,
-    with_impossible,
-)
+from .._math.arithmetic import bounded, left_out, power_by_log, with_impossible
 from .._math.dtypes import Scalar
 from .._math.odds import focal, held_constant
 from .._math.softmax import count_classes

@@ -9,28 +9,28 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     PROBABILITY,
+    Label,
+    Mask,
+    Reduction,
+    Weights,
+    class_inputs,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    reduce,
     require_shape,
+    rows_with_labels,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import per_class
-from .._kit.kinds import Label, Mask, Reduction, Weights
-from .._kit.labels import class_inputs, labelled_inputs, rows_with_labels
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    finite,
-    with_impossible,
-)
+from .._math.arithmetic import finite, with_impossible
 from .._math.cross_entropy import cross_entropy_of_rows, shielded_rows
 from .._math.dtypes import Scalar
 from .._math.odds import focal, log_odds, log_odds_of_labels
 from .._math.passes import at_labels
 from .._math.softmax import weights_of_labels
-from .._math.special import (
-    exponential_growth,
-)
+from .._math.special import exponential_growth
 
 
 @loss_function(half=("logits", "labels"), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})

@@ -10,19 +10,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from .._kit.checks import (
-    NON_NEGATIVE,
-    POSITIVE,
-)
-from .._kit.decorator import loss_function
-from .._kit.inputs import elementwise_inputs
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    at_least,
-    bounded,
-    quotient,
-)
+from .._kit import NON_NEGATIVE, POSITIVE, Mask, Reduction, Weights, elementwise_inputs, loss_function, reduce
+from .._math.arithmetic import at_least, bounded, quotient
 from .._math.dtypes import Scalar
 from .._math.special import (
     HALF_LOG_2PI,

@@ -7,24 +7,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     PROBABILITY,
+    Mask,
+    Reduction,
+    Weights,
+    broadcastable,
     check_values,
+    loss_function,
+    reduce,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import broadcastable, rowwise_inputs
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    finite,
-)
+from .._math.arithmetic import finite
 from .._math.dtypes import Scalar
-from .._math.special import (
-    close_log_ratio,
-    entropy_gap,
-    exp_excess,
-)
+from .._math.special import close_log_ratio, entropy_gap, exp_excess
 
 
 @loss_function()

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Real
 
-from .._kit.checks import (
+from .._kit import (
     AT_LEAST_ONE,
     PROBABILITY,
+    Label,
+    Mask,
+    Reduction,
+    Static,
+    Weights,
+    array_function,
+    class_inputs,
+    loss_function,
+    reduce,
     require_shape,
+    rowwise_inputs,
 )
-from .._kit.decorator import array_function, loss_function
-from .._kit.inputs import rowwise_inputs
-from .._kit.kinds import Label, Mask, Reduction, Static, Weights
-from .._kit.labels import class_inputs
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    finite,
-    with_impossible,
-)
+from .._math.arithmetic import finite, with_impossible
 from .._math.passes import label_mask
-from .._math.softmax import log_softmax
+from .._math.simplex import Projection, projected
 
 
 @array_function()
@@ -197,7 +198,7 @@ def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
 
     These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
     """
-    projection = _projected(logits, alpha)
+    projection = projected(logits, alpha)
     targets, errors = _targets(labels, projection.probs)
     ruled_out = logits == -jnp.inf
     terms = _divergences(targets, errors, projection, alpha)
@@ -212,7 +213,7 @@ def _fenchel_young_jvp(
     alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     logits, labels = primals
-    projection = _projected(logits, alpha)
+    projection = projected(logits, alpha)
     targets, errors = _targets(labels, projection.probs)
     exists = logits != -jnp.inf
     slopes = -errors
@@ -235,7 +236,7 @@ def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
     return own.astype(probs.dtype), jnp.where(own, missing, -probs)
 
 
-def _divergences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+def _divergences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
     """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
     if alpha == 2:
         return jnp.square(errors) / 2
@@ -248,7 +249,7 @@ def _divergences(targets: Array, errors: Array, projection: _Projection, alpha: 
     return jnp.maximum(own - powers * errors, 0) / alpha
 
 
-def _differences(targets: Array, errors: Array, projection: _Projection, alpha: float) -> Array:
+def _differences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
     """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
     near = jnp.abs(errors) < projection.probs / 2
     logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
@@ -261,102 +262,9 @@ def _differences(targets: Array, errors: Array, projection: _Projection, alpha: 
     return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
 
 
-class _Projection(NamedTuple):
-    """A distribution made of a row of logits, and what the loss needs beside it.
-
-    Attributes:
-        probs: The probabilities.
-        shares: What the threshold moves by when a logit moves; they sum to 1.
-        powers: Probabilities to the power of `alpha` - 1, exact where these vanish; at 1 their logs.
-        shortfalls: How far logits lie below the threshold.
-    """
-
-    probs: Array
-    shares: Array
-    powers: Array
-    shortfalls: Array
-
-
 def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
     (rows,) = rowwise_inputs(None, axis, logits=logits)
-    return jnp.moveaxis(_projected(rows, alpha).probs, -1, axis)
-
-
-def _projected(logits: Array, alpha: float) -> _Projection:
-    if alpha == 1:
-        log_probs = log_softmax(logits)
-        probs = jnp.exp(log_probs)
-        return _Projection(probs, probs, finite(log_probs)[0], jnp.zeros_like(logits))
-    top, empty = finite(jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
-    ruled_out = logits == -jnp.inf
-    gaps = jnp.where(empty, 0, top - logits)
-    reach, power = _reach(gaps, alpha), 1 / (alpha - 1)
-    margins = jnp.where(ruled_out, 0, reach[..., None] - gaps)
-    powers = jnp.where(margins < 0, 0, (alpha - 1) * margins)
-    if alpha == 2:
-        probs = powers
-    else:
-        # A power multiplies what the threshold is off by: the sum makes up for it.
-        weights = _weights(gaps, reach, power)
-        probs = jnp.where(ruled_out, 0, weights / jnp.sum(weights, axis=-1, keepdims=True))
-    return _Projection(probs, _shares(gaps, reach, alpha), powers, jnp.where(margins < 0, -margins, 0))
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _reach(gaps: Array, alpha: float) -> Array:
-    """How far below the top a logit must lie for a probability of 0, given how far each of a row does.
-
-    That is where Σ max(0, (alpha - 1)(reach - gap))^(1/(alpha - 1)) is 1. No sort: that would need its axis whole.
-    """
-    ratio = alpha - 1
-    widest = jnp.min(gaps, axis=-1) + 1 / ratio  # a single class has gap 0 and probability 1
-
-    # Newton's method for the norm with exponent 1/ratio: convex, so that it comes down to the root, and linear in
-    # pieces at alpha 2, so that it ends there. The minimum keeps rounding from going in circles.
-    def newton(reach: Array) -> Array:
-        slopes = _weights(gaps, reach, 1 / ratio - 1)
-        total = jnp.sum(_weights(gaps, reach, 1 / ratio), axis=-1)
-        spread = jnp.sum(slopes * jnp.where(gaps >= reach[..., None], 0, gaps), axis=-1)
-        return jnp.minimum(reach, (total ** (1 - ratio) / ratio + spread) / jnp.sum(slopes, axis=-1))
-
-    # Beyond 2 it is not convex. The root lies between those of one class and of all classes alike.
-    def halved(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = jnp.sqrt(low) * jnp.sqrt(high)
-        total = jnp.sum(_weights(gaps, middle, 1 / ratio), axis=-1) * (ratio * middle) ** (1 / ratio)
-        return jnp.where(total < 1, middle, low), jnp.where(total < 1, high, middle)
-
-    if alpha > 2:
-        limits = jnp.finfo(gaps.dtype)
-        narrowest = widest * max(gaps.shape[-1] ** -ratio, float(limits.tiny))
-        bounds: tuple[Array, Array] = jax.lax.fori_loop(0, limits.nmant + 10, halved, (narrowest, widest))
-        return bounds[1]
-    steps: tuple[Array, Array] = jax.lax.while_loop(
-        lambda steps: jnp.any(steps[1] < steps[0]),
-        lambda steps: (steps[1], newton(steps[1])),
-        (widest, newton(widest)),
-    )
-    return steps[1]
-
-
-@_reach.defjvp
-def _reach_jvp(alpha: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    reach = _reach(primals[0], alpha)
-    return reach, jnp.sum(_shares(primals[0], reach, alpha) * tangents[0], axis=-1)
-
-
-def _shares(gaps: Array, reach: Array, alpha: float) -> Array:
-    slopes = _weights(gaps, reach, 1 / (alpha - 1) - 1)
-    return slopes / jnp.sum(slopes, axis=-1, keepdims=True)
-
-
-def _weights(gaps: Array, reach: Array, power: float) -> Array:
-    """max(0, 1 - gap/reach)ᵖᵒʷᵉʳ, and 0 from the reach on even to the power of 0."""
-    inside = ~(gaps >= reach[..., None])  # so that NaN is
-    fractions = jnp.where(inside, gaps, 0) / reach[..., None]
-    if power in (0, 1, 2):
-        return jnp.where(inside, (1 - fractions) ** int(power), 0)
-    return jnp.where(inside, jnp.exp(power * jnp.log1p(-fractions)), 0)
+    return jnp.moveaxis(projected(rows, alpha).probs, -1, axis)
 
 
 def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:

@@ -9,21 +9,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     POSITIVE,
     PROBABILITY,
+    Mask,
+    Reduction,
+    Weights,
+    elementwise_inputs,
+    loss_function,
+    reduce,
     require_shape,
+    rowwise_inputs,
+    shielded,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import elementwise_inputs, rowwise_inputs, shielded
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    at_least,
-    quotient,
-    smooth_absolute,
-)
+from .._math.arithmetic import at_least, quotient, smooth_absolute
 from .._math.dtypes import Scalar
 
 

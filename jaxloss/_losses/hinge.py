@@ -7,23 +7,23 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Real
 
-from .._kit.checks import (
+from .._kit import (
     AT_LEAST_ONE,
     SIGN,
+    Label,
+    Mask,
+    Reduction,
+    Static,
+    Weights,
     check_values,
+    elementwise_inputs,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    reduce,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import elementwise_inputs, per_class, rowwise_inputs
-from .._kit.kinds import Label, Mask, Reduction, Static, Weights
-from .._kit.labels import labelled_inputs
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    finite,
-    hinge,
-    poison,
-    power,
-    with_impossible,
-)
+from .._math.arithmetic import finite, hinge, poison, power, with_impossible
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels, label_mask
 from .._math.softmax import count_classes, weights_of_labels

@@ -9,32 +9,22 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     POSITIVE,
+    Mask,
+    Reduction,
+    Weights,
+    elementwise_inputs,
+    loss_function,
+    reduce,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import elementwise_inputs, rowwise_inputs
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    absolute,
-    at_least,
-    bounded,
-    quotient,
-    with_impossible,
-)
+from .._math.arithmetic import absolute, at_least, bounded, quotient, with_impossible
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels
 from .._math.softmax import log_softmax, normalizer
-from .._math.special import (
-    HALF_LOG_2PI,
-    log1p_deficit,
-    log1p_ratio,
-    log_ratio,
-    stirling_error,
-    unit_integral,
-)
+from .._math.special import HALF_LOG_2PI, log1p_deficit, log1p_ratio, log_ratio, stirling_error, unit_integral
 
 
 @loss_function(domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE})

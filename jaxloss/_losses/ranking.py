@@ -6,17 +6,19 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Real
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     SIGN,
+    Mask,
+    Reduction,
+    Weights,
+    broadcastable,
+    elementwise_inputs,
+    loss_function,
+    reduce,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import broadcastable, elementwise_inputs, rowwise_inputs
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    hinge,
-)
+from .._math.arithmetic import hinge
 from .._math.cross_entropy import cross_entropy_of_rows, shielded_rows
 from .._math.dtypes import Scalar
 

@@ -9,21 +9,24 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
-from .._kit.checks import (
+from .._kit import (
     NON_NEGATIVE,
     POSITIVE,
     PROBABILITY,
+    Label,
+    Mask,
+    Reduction,
+    Weights,
+    are_probabilities,
+    broadcastable,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    reduce,
     require_option,
+    rowwise_inputs,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import broadcastable, per_class, rowwise_inputs
-from .._kit.kinds import Label, Mask, Reduction, Weights
-from .._kit.labels import are_probabilities, labelled_inputs
-from .._kit.reduction import reduce
-from .._math.arithmetic import (
-    power,
-    ratio,
-)
+from .._math.arithmetic import power, ratio
 from .._math.dtypes import Scalar
 from .._math.passes import label_mask
 

@@ -6,19 +6,19 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
-from .._kit.checks import (
+from .._kit import (
+    Mask,
+    Reduction,
+    Weights,
     check_values,
+    loss_function,
+    reduce,
     require_option,
     require_shape,
+    shielded,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import shielded
-from .._kit.kinds import Mask, Reduction, Weights
-from .._kit.reduction import reduce
 from .._math.alignments import log_alignments, positions
-from .._math.arithmetic import (
-    poison,
-)
+from .._math.arithmetic import poison
 from .._math.softmax import log_softmax
 
 

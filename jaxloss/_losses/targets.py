@@ -12,18 +12,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from .._kit.checks import (
-    POSITIVE,
-    PROBABILITY,
-    check_values,
-    require_shape,
-)
-from .._kit.decorator import array_function
-from .._kit.inputs import rowwise_inputs
+from .._kit import POSITIVE, PROBABILITY, array_function, check_values, require_shape, rowwise_inputs
 from .._math.dtypes import Scalar
-from .._math.special import (
-    unit_integral,
-)
+from .._math.special import unit_integral
 
 
 @array_function(domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
-from .._kit.checks import (
+from .._kit import (
     AT_LEAST_ONE,
     POSITIVE,
     PROBABILITY,
     Domain,
+    Label,
+    Mask,
+    Reduction,
+    Weights,
+    are_probabilities,
+    broadcastable,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    reduce,
+    reduced,
     require_option,
     require_shape,
+    shielded,
     tracing,
+    weighted,
+    with_check_of,
 )
-from .._kit.decorator import loss_function
-from .._kit.inputs import broadcastable, per_class, shielded
-from .._kit.kinds import Label, Mask, Reduction, Weights
-from .._kit.labels import are_probabilities, labelled_inputs, with_check_of
-from .._kit.reduction import reduce, reduced, weighted
-from .._math.arithmetic import (
-    finite,
-    left_out,
-    masked,
-)
-from .._math.chunks import Chunks, chunk_of, divided, joined, padded
-from .._math.cross_entropy import Rows, cross_entropy_of_rows
+from .._math.arithmetic import left_out
+from .._math.chunks import divided, padded
 from .._math.dtypes import Scalar, widened
-from .._math.passes import matmul, transposed_matmul, with_added_product
+from .._math.linear import linear_cross_entropies, total_linear_cross_entropy
 from .._math.softmax import nll_of_labels, weights_of_labels
 
 
@@ -143,109 +145,13 @@ def linear_cross_entropy(
     chunks = divided(len(ones), chunk_size)
     rows = padded(rows, chunks)
     if reduction == "none" and not tracing().partial:
-        return _values(chunks, precision, rows, layer)[: len(ones)].reshape(batch)
-    return reduced(_total(chunks, precision, rows, layer), total_weight, reduction)
+        return linear_cross_entropies(chunks, precision, rows, layer)[: len(ones)].reshape(batch)
+    return reduced(total_linear_cross_entropy(chunks, precision, rows, layer), total_weight, reduction)
 
 
 def _given(**arrays: Any) -> dict[str, Array]:
     """The arrays that are given, by name: what is None has no part in the program."""
     return {name: jnp.asarray(array) for name, array in arrays.items() if array is not None}
-
-
-def _values(chunks: Chunks, precision: jax.lax.PrecisionLike, rows: dict[str, Array], layer: dict[str, Array]) -> Array:
-    """The loss of each row; the gradient makes the logits again."""
-
-    @jax.checkpoint
-    def of_chunk(index: Array) -> Array:
-        chunk = {name: chunk_of(array, chunks, index) for name, array in rows.items()}
-        return _values_of_chunk(matmul(chunk["hidden"], layer["kernel"], precision), chunk, layer)
-
-    return joined(jax.lax.map(of_chunk, jnp.arange(chunks.number)))
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _total(chunks: Chunks, precision: jax.lax.PrecisionLike, rows: dict[str, Array], layer: dict[str, Array]) -> Array:
-    """The sum of the losses of all rows."""
-    return jnp.sum(_values(chunks, precision, rows, layer))
-
-
-def _total_jvp(
-    chunks: Chunks,
-    precision: jax.lax.PrecisionLike,
-    primals: tuple[dict[str, Array], dict[str, Array]],
-    tangents: tuple[dict[str, Array], dict[str, Array]],
-) -> tuple[Array, Array]:
-    """The sum, and the product of its gradient with the tangents.
-
-    The gradient of a sum needs nothing that comes after it, so that one pass makes both, while a chunk's logits are
-    there. Transposed, the product with the tangents is a multiplication.
-    """
-    rows, layer = _varying_alike(*primals)
-    row_tangents, layer_tangents = (
-        {name: tangent for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)} for tree in tangents
-    )
-
-    def step(sums: dict[str, Array], index: Array) -> tuple[dict[str, Array], tuple[Array, dict[str, Array]]]:
-        chunk = {name: chunk_of(array, chunks, index) for name, array in rows.items()}
-        hidden, kernel = chunk["hidden"], layer["kernel"]
-
-        def total(logits: Array, some_rows: dict[str, Array], some_layer: dict[str, Array]) -> Array:
-            return jnp.sum(_values_of_chunk(logits, chunk | some_rows, layer | some_layer))
-
-        value, (slopes, by_row, by_layer) = jax.value_and_grad(total, argnums=(0, 1, 2))(
-            matmul(hidden, kernel, precision),
-            {name: chunk[name] for name in row_tangents if name != "hidden"},
-            {name: layer[name] for name in layer_tangents if name != "kernel"},
-        )
-        sums = sums | {name: sums[name] + slope for name, slope in by_layer.items()}
-        if "hidden" in row_tangents:
-            by_row["hidden"] = transposed_matmul(lambda hidden: matmul(hidden, kernel, precision), hidden, slopes)
-        if "kernel" in layer_tangents:
-            sums["kernel"] = with_added_product(sums["kernel"], hidden, kernel, slopes, precision)
-        return sums, (value, by_row)
-
-    start = {name: jnp.zeros_like(widened(layer[name])) for name in layer_tangents}
-    by_layer, (values, by_row) = jax.lax.scan(step, start, jnp.arange(chunks.number))
-    slopes = {name: joined(slope) for name, slope in by_row.items()} | by_layer
-    tangent = jnp.zeros((), values.dtype)
-    for name, moved in (row_tangents | layer_tangents).items():
-        tangent = tangent + jnp.sum(widened(slopes[name]) * widened(moved))
-    return jnp.sum(values), tangent
-
-
-_total.defjvp(_total_jvp, symbolic_zeros=True)
-
-
-def _values_of_chunk(logits: Array, rows: dict[str, Array], layer: dict[str, Array]) -> Array:
-    """The weighted loss of each row."""
-    labels, where = rows["labels"], rows.get("where")
-    if "bias" in layer:
-        logits = logits + layer["bias"][None]
-    if "softcap" in layer:
-        scores, ruled_out = finite(logits)
-        logits = jnp.where(ruled_out, -jnp.inf, layer["softcap"] * jnp.tanh(scores / layer["softcap"]))
-    raw_probs = None
-    if labels.ndim == 2:
-        raw_probs = labels
-        labels = widened(labels if where is None else jnp.where(where[:, None], labels, 1))
-    options = {name: layer[name] for name in ("class_weights", "label_smoothing", "z_loss_weight") if name in layer}
-    values, _ = cross_entropy_of_rows(Rows(logits, labels, logits, raw_probs, where), scatter=False, **options)
-    return rows["weights"] * masked(values, where)
-
-
-def _varying_alike(rows: dict[str, Array], layer: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """All as different on each device inside `shard_map`, if one is.
-
-    Their gradients are then summed over the devices after the loop, once.
-    """
-    varying = [jax.typeof(array).manual_axis_type.varying for array in (*rows.values(), *layer.values())]
-    axes = frozenset().union(*varying)
-
-    def vary(array: Array) -> Array:
-        missing = tuple(axes - jax.typeof(array).manual_axis_type.varying)
-        return jax.lax.pcast(array, missing, to="varying") if missing else array
-
-    return {name: vary(x) for name, x in rows.items()}, {name: vary(x) for name, x in layer.items()}
 
 
 _CUTOFFS = Domain(

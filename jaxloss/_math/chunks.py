@@ -45,3 +45,18 @@ def chunk_of(array: Shaped[Array, "rows *entry"], chunks: Chunks, index: Array) 
 def joined(chunks: Shaped[Array, "number size *entry"]) -> Shaped[Array, "rows *entry"]:
     """Chunks, stacked, as the axis they were taken from."""
     return jnp.moveaxis(chunks, 0, 1).reshape(-1, *chunks.shape[2:])
+
+
+def varying_alike(rows: dict[str, Array], layer: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """All as different on each device inside `shard_map`, if one is.
+
+    Their gradients are then summed over the devices after the loop, once.
+    """
+    varying = [jax.typeof(array).manual_axis_type.varying for array in (*rows.values(), *layer.values())]
+    axes = frozenset().union(*varying)
+
+    def vary(array: Array) -> Array:
+        missing = tuple(axes - jax.typeof(array).manual_axis_type.varying)
+        return jax.lax.pcast(array, missing, to="varying") if missing else array
+
+    return {name: vary(x) for name, x in rows.items()}, {name: vary(x) for name, x in layer.items()}
