@@ -15,6 +15,17 @@ import numpy as np
 import jaxloss
 from jaxloss import _core
 
+# The only way of the tests to what is a loss, and what is static in it.
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+    loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")
+}
+
+
+def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
+    """The options of a loss that change its program."""
+    return frozenset(_core._losses[loss].static)
+
+
 CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
@@ -189,7 +200,7 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = _core._losses[self.loss].static
+        names = static_options(self.loss)
         return {name: value for name, value in self.options.items() if name in names or callable(value)}
 
     @property
