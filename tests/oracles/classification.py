@@ -1,4 +1,4 @@
-"""The classification losses as torch has them."""
+"""The classification losses as torch has them, and smoothed binary labels as Keras has them."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,7 @@ LAST_TAIL = 3
 def binary_cross_entropy_with_logits(
     logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, pos_weight: Any = None, reduction: str
 ) -> Tensor:
-    if label_smoothing:  # Keras alone has it
+    if label_smoothing:
         smoothed: Tensor = keras.losses.binary_crossentropy(
             targets[..., None], logits[..., None], from_logits=True, label_smoothing=label_smoothing
         )

@@ -30,10 +30,9 @@ def entmax_loss(
     axis: int = -1,
     reduction: str,
 ) -> Tensor:
-    if alpha == 1:  # Shannon's entropy, which entmax leaves to torch
-        return torch.nn.functional.cross_entropy(matrix(logits, axis), labels.reshape(-1), reduction=reduction).reshape(
-            labels.shape
-        )
+    if alpha == 1:  # entmax has that as the softmax of torch, whose loss is the cross-entropy
+        values = torch.nn.functional.cross_entropy(matrix(logits, axis), labels.reshape(-1), reduction=reduction)
+        return values.reshape(labels.shape)
     if alpha == 1.5:
         return of_entmax(entmax.Entmax15Loss, logits, labels, axis, ignore_index, reduction)
     return of_entmax(entmax.EntmaxBisectLoss, logits, labels, axis, ignore_index, reduction, alpha=alpha, n_iter=100)

@@ -1,5 +1,7 @@
 """The likelihoods as torch has them; Tweedie's deviance as scikit-learn has it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.metrics import mean_tweedie_deviance
@@ -22,21 +24,26 @@ def gaussian_nll_loss(
     return torch.nn.functional.gaussian_nll_loss(means, targets, variances, full=full, eps=eps, reduction=reduction)
 
 
+def nll(density: Any, targets: Tensor) -> Tensor:
+    values: Tensor = -density.log_prob(targets)
+    return values
+
+
 def negative_binomial_nll_loss(means: Tensor, targets: Tensor, dispersions: Tensor, *, reduction: str) -> Tensor:
     targets = targets.where(targets > 0, targets.detach())  # at the end of the domain the gradient is taken as 0
     # Torch counts successes before so many failures, with the log-odds of a success.
     density = torch.distributions.NegativeBinomial(
         1 / dispersions, logits=means.log() + dispersions.log(), validate_args=False
     )
-    return -density.log_prob(targets)
+    return nll(density, targets)
 
 
 def laplace_nll_loss(locations: Tensor, targets: Tensor, scales: Tensor, *, reduction: str) -> Tensor:
-    return -torch.distributions.Laplace(locations, scales).log_prob(targets)
+    return nll(torch.distributions.Laplace(locations, scales), targets)
 
 
 def student_t_nll_loss(locations: Tensor, targets: Tensor, scales: Tensor, dfs: Tensor, *, reduction: str) -> Tensor:
-    return -torch.distributions.StudentT(dfs, locations, scales).log_prob(targets)
+    return nll(torch.distributions.StudentT(dfs, locations, scales), targets)
 
 
 def gaussian_mixture_nll_loss(
@@ -46,7 +53,7 @@ def gaussian_mixture_nll_loss(
     density = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(logits=logits), torch.distributions.Normal(means, scales)
     )
-    return -density.log_prob(targets)
+    return nll(density, targets)
 
 
 def tweedie_loss(means: Tensor, targets: Tensor, *, power: float = 1.5, reduction: str) -> Tensor:
