@@ -27,9 +27,9 @@ LOSSES: dict[str, Callable[..., jax.Array]] = {
 
 def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
     """The names of the options of a loss that change the program."""
-    definition = loss_of(loss)
-    assert definition is not None
-    return definition.definition.static
+    made = loss_of(loss)
+    assert made is not None
+    return made.definition.static
 
 
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
@@ -212,6 +212,11 @@ class Call:
         return {name: np.asarray(value) for name, value in self.options.items() if name not in static}
 
     @property
+    def in_batch(self) -> bool:
+        """Whether the rows of a batch are compared with each other."""
+        return self.exempt.issuperset(IN_BATCH)
+
+    @property
     def names(self) -> list[str]:
         return list(inspect.signature(self.loss).parameters)[: len(self.kinds)]
 
@@ -281,19 +286,19 @@ CATALOGUE = [
     call(jaxloss.cosine_distance, VECTOR, VECTOR, eps=2.0),
     # Likelihood.
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE),
-    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1e-3),
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1.0),
     # The factor is held constant by definition, so the gradient is not that of the value.
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives_are_those_of_the_value",)),
     call(jaxloss.poisson_nll_loss, LOG_RATE, COUNT),
     call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
     call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION),
-    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION, eps=1e-3),
+    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION, eps=1.0),
     call(jaxloss.laplace_nll_loss, REAL, REAL, RATE),
-    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE, eps=1e-3),
+    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE, eps=1.0),
     call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF),
-    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF, eps=1e-3),
+    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF, eps=1.0),
     call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE),
-    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE, eps=1e-3),
+    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE, eps=1.0),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=1.0),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=2.0),
