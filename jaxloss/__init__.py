@@ -8,6 +8,7 @@ from . import kit as kit
 from ._kit import PartialMean as PartialMean
 from ._kit import partial_mean as partial_mean
 from ._kit import reduce as reduce
+from ._kit.contents import contents as _contents
 
 # Regression.
 from ._losses.regression import l1_loss as l1_loss
@@ -112,3 +113,5 @@ from ._losses.targets import two_hot as two_hot
 from ._losses.targets import hl_gauss_targets as hl_gauss_targets
 
 __version__ = "0.1.0"
+
+__doc__ += f"\n{_contents(globals())}\n"

@@ -103,8 +103,7 @@ class Family:
 
 def families() -> list[Family]:
     """All families, in the order in which `jaxloss/__init__.py` imports them."""
-    kit = jaxloss.reduce.__module__
-    functions = [f for f in vars(jaxloss).values() if inspect.isfunction(f) and f.__module__ != kit]
+    functions = [f for f in vars(jaxloss).values() if inspect.isfunction(f) and "._losses." in f.__module__]
     modules = dict.fromkeys(function.__module__ for function in functions)
     return [Family(module, [f for f in functions if f.__module__ == module]) for module in modules]
 

@@ -1,9 +1,11 @@
 """Wrong arguments are refused in one line that names the loss, the argument and what was expected."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +18,19 @@ untyped: Any = jaxloss
 X = np.ones(3, np.float32)
 ROWS = np.ones((3, 4), np.float32)
 LABELS = np.array([0, 1, 2])
+
+
+class Tensor:
+    """An array of another library."""
+
+    def __array__(self) -> np.ndarray:
+        return X
+
+
+def traced(loss: str, name: str, value: Any) -> Any:
+    """A call with a static option that a `jit` around it traces."""
+    return jax.jit(lambda value: getattr(untyped, loss)(ROWS, ROWS, **{name: value}))(value)
+
 
 SHAPES: dict[str, Callable[[], Any]] = {
     "mse_loss: predictions (3, 1) and targets (3,) must have one shape: use predictions[..., 0]": (
@@ -83,12 +98,25 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "got (4, 2)": lambda: jaxloss.adaptive_log_softmax_with_loss(
         ROWS, LABELS, ROWS.T[:, :2], ((ROWS.T, ROWS),), cutoffs=(2,)
     ),
+    "cross_entropy: labels (2, 3, 3) must have the shape of logits (2, 5, 3, 3) without axis -1: use axis=1": (
+        lambda: jaxloss.cross_entropy(np.ones((2, 5, 3, 3)), np.zeros((2, 3, 3), int))
+    ),
+    "cross_entropy: weights must be a scalar or have the rank of the loss, which is (3,), got (4,): "
+    "for one weight per class use class_weights": lambda: jaxloss.cross_entropy(ROWS, LABELS, weights=ROWS[0]),
+    "cross_entropy: ignore_index must have shape (), one label, got (3,)": (
+        lambda: untyped.cross_entropy(ROWS, LABELS, ignore_index=LABELS)
+    ),
+    "linear_cross_entropy: kernel must have shape (4, 4), for the features of hidden, got (7, 4): use kernel.T": (
+        lambda: jaxloss.linear_cross_entropy(ROWS, np.ones((7, 4), np.float32), LABELS)
+    ),
+    "kl_div: reduction must be one of ('mean', 'sum', 'none'), got 'batchmean': "
+    'what PyTorch calls "batchmean" is "mean" here': lambda: untyped.kl_div(ROWS, ROWS, reduction="batchmean"),
     "jaxloss: weights must be a scalar or have the rank of the loss, which is (3,), got (2,)": (
         lambda: jaxloss.reduce(jnp.ones(3), weights=X[:2])
     ),
 }
 
-DTYPES: dict[str, Callable[[], Any]] = {
+TYPES: dict[str, Callable[[], Any]] = {
     "l1_loss: predictions must be floating (16, 32 or 64 bits), got int64: use predictions.astype(jnp.float32)": (
         lambda: jaxloss.l1_loss(LABELS, X)
     ),
@@ -123,6 +151,53 @@ DTYPES: dict[str, Callable[[], Any]] = {
         lambda: untyped.cross_entropy(ROWS, LABELS, ignore_index=np.array(0.5))
     ),
     "nll_loss: labels must be integers, got float32": lambda: jaxloss.nll_loss(ROWS, X),
+    "l1_loss: predictions must be an array, got Tensor: use np.asarray(predictions)": lambda: jaxloss.l1_loss(
+        Tensor(), X
+    ),
+    "l1_loss: predictions must be an array, got str": lambda: untyped.l1_loss("1", X),
+    "l1_loss: predictions must be an array of numbers, got dtype object": (
+        lambda: jaxloss.l1_loss(np.array([1.0, None, "x"], object), X)
+    ),
+    "l1_loss: predictions must be an array, got function: pass what it returns": lambda: untyped.l1_loss(
+        np.sin.outer, X
+    ),
+    "huber_loss: delta must be a number, got str": lambda: untyped.huber_loss(X, X, delta="1"),
+    "huber_loss: delta must be a number, got NoneType": lambda: untyped.huber_loss(X, X, delta=None),
+    "cross_entropy: axis must be of type int, got '-1'": lambda: untyped.cross_entropy(ROWS, LABELS, axis="-1"),
+    "cross_entropy: axis must be of type int, got (1, 3)": lambda: untyped.cross_entropy(ROWS, LABELS, axis=(1, 3)),
+    "cross_entropy: axis must be of type int, got True": lambda: jaxloss.cross_entropy(ROWS, LABELS, axis=True),
+    "triplet_margin_loss: p must be of type float, got '2'": lambda: untyped.triplet_margin_loss(
+        ROWS, ROWS, ROWS, p="2"
+    ),
+    "triplet_margin_loss: swap must be of type bool, got 1": (
+        lambda: untyped.triplet_margin_loss(ROWS, ROWS, ROWS, swap=1)
+    ),
+    "dice_loss: space must be of type int or tuple, got '0'": lambda: untyped.dice_loss(ROWS, LABELS, space="0"),
+    **{
+        f"{loss}: {name} changes the program and cannot be traced: pass a Python value, and if a jit is around the "
+        "call name it in static_argnames": functools.partial(traced, loss, name, value)
+        for loss, name, value in [
+            ("mse_loss", "reduction", 1),
+            ("cosine_distance", "axis", -1),
+            ("kl_div", "log_target", True),
+        ]
+    },
+    "huber_loss: too many positional arguments: options are passed by name": lambda: untyped.huber_loss(X, X, 1.0),
+    "cross_entropy: got an unexpected keyword argument 'weight': use weights, or class_weights for one per class": (
+        lambda: untyped.cross_entropy(ROWS, LABELS, weight=ROWS[0])
+    ),
+    "cross_entropy: got an unexpected keyword argument 'sample_weight': use weights": (
+        lambda: untyped.cross_entropy(ROWS, LABELS, sample_weight=X)
+    ),
+    "cross_entropy: got an unexpected keyword argument 'label_smothing': did you mean label_smoothing?": (
+        lambda: untyped.cross_entropy(ROWS, LABELS, label_smothing=0.1)
+    ),
+    "l1_loss: got an unexpected keyword argument 'quux': it takes predictions, targets, where, weights, reduction": (
+        lambda: untyped.l1_loss(X, X, quux=1)
+    ),
+    "triplet_margin_with_distance_loss: distance_function must be a function, got int": (
+        lambda: untyped.triplet_margin_with_distance_loss(ROWS, ROWS, ROWS, distance_function=2)
+    ),
     "partial_mean(l1_loss) is a mean: it takes no reduction": (
         lambda: jaxloss.partial_mean(jaxloss.l1_loss)(X, X, reduction="sum")
     ),
@@ -136,10 +211,10 @@ def test_wrong_shapes_and_options_are_value_errors(message: str) -> None:
     assert str(error.value) == message  # and nothing else; jax may add a note
 
 
-@pytest.mark.parametrize("message", DTYPES)
+@pytest.mark.parametrize("message", TYPES)
 def test_wrong_dtypes_are_type_errors(message: str) -> None:
     with pytest.raises(TypeError, match=re.escape(message)) as error:
-        DTYPES[message]()
+        TYPES[message]()
     assert str(error.value) == message
 
 

@@ -39,8 +39,9 @@ def bound(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str
         call = signature.bind(*args, **kwargs)
     except TypeError as error:
         unknown = next((name for name in kwargs if name not in signature.parameters), None)
-        hint = "" if unknown is None else _instead_of(unknown, signature.parameters)
-        raise TypeError(f"{tracing().name}: {error}{hint}") from None
+        by_name = ": options are passed by name" if "too many positional" in str(error) else ""
+        mend = by_name if unknown is None else _instead_of(unknown, signature.parameters)
+        raise TypeError(f"{tracing().name}: {error}{mend}") from None
     call.apply_defaults()
     return call.arguments
 
@@ -78,9 +79,9 @@ def _acceptable(name: str, parameter: Parameter, value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)) and parameter.nested:
         return tuple(_acceptable(name, parameter, part) for part in value)
-    if isinstance(value, (list, tuple)) and not parameter.is_input:  # an option may be a list of numbers
-        return jnp.stack([_array(name, number) for number in value])
-    return _array(name, value)
+    if isinstance(value, (list, tuple)) and parameter.kind is Kind.CASTABLE and not parameter.is_input:
+        return jnp.stack([_array(name, number, "a list of numbers") for number in value])
+    return _array(name, value, "a number" if parameter.kind is Kind.NUMBER else "an array")
 
 
 def _static(name: str, parameter: Parameter, value: Any) -> Any:
@@ -106,23 +107,22 @@ def _static(name: str, parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def _array(name: str, value: Any) -> Array:
+def _array(name: str, value: Any, expected: str) -> Array:
     """An array of whatever JAX takes for one: also a variable of a network library, which says so itself."""
     if hasattr(type(value), "__jax_array__"):
         return jnp.asarray(value)
     if not isinstance(value, _ARRAYS):
-        kind = type(value)
         mend = ""
         if isinstance(value, (list, tuple)):
             mend = f": use jnp.array({name})"
-        elif hasattr(kind, "__array__"):
+        elif hasattr(type(value), "__array__"):
             mend = f": use np.asarray({name})"
         elif callable(value):
-            mend = ": call it first"
-        raise TypeError(f"{tracing().name}: {name} must be an array, got {kind.__name__}{mend}")
-    dtype = jnp.result_type(value) if not isinstance(value, np.ndarray) else value.dtype
+            mend = ": pass what it returns"
+        raise TypeError(f"{tracing().name}: {name} must be {expected}, got {type(value).__name__}{mend}")
+    dtype = value.dtype if isinstance(value, np.ndarray) else jnp.result_type(value)
     numeric = jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
-    require_dtype(numeric, f"{name} must be an array of numbers, got dtype {dtype}")
+    require_dtype(numeric, f"{name} must be {expected} of numbers, got dtype {dtype}")
     return jnp.asarray(value)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Array
 from .._math.arithmetic import poison
 from .._math.cross_entropy import Rows
 from .._math.dtypes import widened
-from .checks import PROBABILITY, check_values, require_dtype
+from .checks import PROBABILITY, check_values, require_dtype, require_shape
 from .inputs import broadcastable, rows_last, rowwise_inputs, shielded
 from .kinds import Mask
 
@@ -111,6 +111,7 @@ def _labelled(
     require_dtype(integers, f"labels must be integers, or probabilities with a class axis, got {labels.dtype}")
     arrays, batch = rows_last(axis, inputs, {"labels": labels})
     if ignore_index is not None:
+        require_shape("ignore_index", ignore_index, (), "one label")
         counted = labels != ignore_index
         where = counted if where is None else counted & broadcastable("where", where, batch)
     rows, labels = shielded(where, batch, **arrays)
