@@ -57,6 +57,8 @@ def read() -> Iterator[Case]:
 
 
 CASES = {case.name: case for case in read()}
+# Named as calls of their losses: tests of one loss run on one worker.
+of_every_case = pytest.mark.parametrize("name", CASES, ids=lambda name: f"{name.replace(' ', '(', 1)})")
 
 
 @functools.cache
@@ -98,7 +100,7 @@ def differentiated(case: Case, arguments: Arguments) -> tuple[Array, Arguments]:
     return value, pull(jnp.asarray(cotangent))[0]
 
 
-@pytest.mark.parametrize("name", CASES, ids=str)
+@of_every_case
 def test_values_and_gradients_in_double_precision(name: str) -> None:
     case = CASES[name]
     value, gradients, _ = computed(case.loss)[name]
@@ -108,7 +110,7 @@ def test_values_and_gradients_in_double_precision(name: str) -> None:
         assert_close(found, gradient, np.float64, jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("name", CASES, ids=str)
+@of_every_case
 def test_values_in_single_precision(name: str) -> None:
     assert_close(computed(CASES[name].loss)[name][2], CASES[name].value, np.float32)
 
