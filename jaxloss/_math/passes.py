@@ -1,7 +1,9 @@
 """All that is chosen by platform: how arrays as large as the logits are read, on CPU and on accelerators.
 
-XLA fuses operations by other rules on each platform: what is one pass over memory on a GPU may be three on a CPU. Each
-choice below says what was measured, and which test would notice it gone.
+XLA fuses operations by other rules on each platform: what is one pass over memory on a GPU may be three on a CPU. The
+comment on each choice says what it was measured to save on a CPU, in value and gradient of `cross_entropy` with 512 rows
+of 32,000 classes (65.5 MB of float32 logits; JAX 0.10.2 and 0.12.0). Temporary memory is what XLA reports of the compiled
+program. tests/test_passes.py fails where a choice no longer saves memory.
 
 The environment variable `JAXLOSS_PASSES=accelerator` makes every platform take the accelerators' branch, so that the
 tests execute it on CPU. It is read once, when this module is imported.
@@ -57,6 +59,8 @@ def at_labels(rows: Float[Array, "*#batch classes"], labels: Integer[Array, "*ba
         Array of the shape of `labels`.
     """
     rows, labels = jnp.asarray(rows), jnp.asarray(labels)
+    # Measured: with the selection a CPU holds 65.5 MB more for bfloat16 logits, and for class weights in float32.
+    #
     # Indexing refuses an axis that is sharded explicitly, and labels that are sharded unlike the rows.
     if tuple(jax.typeof(rows).sharding.spec) != (*jax.typeof(labels).sharding.spec, None):
         return _selected(rows, labels)
@@ -78,9 +82,11 @@ def _gathered(rows: Array, labels: Array) -> Array:
 def class_sum(terms: Callable[..., Array], *operands: Any) -> Float[Array, "*batch"]:
     """The sum of terms over the classes, on CPU as a pass of its own.
 
-    Behind a barrier XLA shares nothing of it with other passes. On CPU it would fuse none that share, but write out
-    what they do: the logits in float32, their difference from the largest, even a constant.
+    Passes that share an operation are not fused on a CPU: XLA writes out what they share, such as the logits in float32
+    or their difference from the largest. Behind a barrier nothing is shared.
     """
+    # Measured: without the barrier a CPU holds 65.5 to 131 MB more for bfloat16 logits, 65.5 MB with label smoothing, and
+    # 131 MB with class weights as well.
     own = by_platform(operands, cpu=jax.lax.optimization_barrier, accelerator=lambda operands: operands)
     return jnp.sum(terms(*jax.tree.map(widened, own)), axis=-1)
 
@@ -100,6 +106,7 @@ def limits_of(dtype: Any) -> Limits:
 
 def exists(logits: Float[Array, "*batch classes"], limits: Limits) -> Float[Array, "*batch classes"]:
     """1, or 0 for a logit of -inf: on CPU by arithmetic, as XLA does not fuse a comparison into a sum there."""
+    # Measured: with the comparison a CPU holds 131 to 262 MB more for bfloat16 logits with smoothing and class weights.
     found: Array = by_platform(logits, limits, cpu=_exists_by_arithmetic, accelerator=_exists_by_comparison)
     return found
 
@@ -160,5 +167,6 @@ def with_added_product(
     width = max((n for n in range(1, min(classes, 1024) + 1) if classes % n == 0), default=0)
     if width < 256:  # products this narrow are slow
         return at_once(sums, slopes)
+    # Measured: at once, a CPU holds 170 MB for 1,024 rows of 512 features and 65,536 classes, by classes 41 MB.
     added: Array = by_platform(sums, slopes, cpu=by_classes, accelerator=at_once)
     return added

@@ -1,0 +1,104 @@
+"""What is chosen by platform: each choice pays on the CPU, and the accelerators' branches compute the same."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import pytest
+
+import jaxloss
+from jaxloss._math import passes
+
+ROWS, CLASSES = 64, 4096
+LOGITS = ROWS * CLASSES * 4
+LABELS = jax.ShapeDtypeStruct((ROWS,), np.int32)
+HIDDEN, KERNEL = jax.ShapeDtypeStruct((1024, 64), np.float32), jax.ShapeDtypeStruct((64, 16384), np.float32)
+
+
+def smoothed(logits: Any, labels: Any) -> Any:
+    options: dict[str, Any] = {"label_smoothing": 0.1, "class_weights": np.ones(CLASSES, np.float32)}
+    return jaxloss.cross_entropy(logits, labels, **options)
+
+
+# By the name of the CPU's branch: a loss that needs it, and the dtype of the logits.
+CHOICES: dict[str, tuple[Callable[..., Any], Any]] = {
+    "_gathered": (jaxloss.cross_entropy, jnp.bfloat16),
+    "optimization_barrier": (smoothed, np.float32),
+    "_exists_by_arithmetic": (smoothed, jnp.bfloat16),
+}
+
+
+def temporary(loss: Callable[..., Any], *arguments: Any, argnums: Any = 0) -> int:
+    memory = jax.jit(jax.value_and_grad(loss, argnums=argnums)).lower(*arguments).compile().memory_analysis()
+    assert memory is not None
+    return int(memory.temp_size_in_bytes)
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Takes the accelerators' branch in the place of one of the CPU's."""
+    chosen = passes.by_platform
+
+    def apply(name: str) -> None:
+        def by_platform(*operands: Any, cpu: Callable[..., Any], accelerator: Callable[..., Any]) -> Any:
+            return (
+                accelerator(*operands) if cpu.__name__ == name else chosen(*operands, cpu=cpu, accelerator=accelerator)
+            )
+
+        monkeypatch.setattr(passes, "by_platform", by_platform)
+        jax.clear_caches()
+
+    return apply
+
+
+fused = pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="XLA fused less before jaxlib 0.10.2")
+
+
+@fused
+@pytest.mark.parametrize("name", CHOICES)
+def test_without_the_choice_the_cpu_holds_an_array_like_the_logits(name: str, without: Callable[[str], None]) -> None:
+    loss, dtype = CHOICES[name]
+    logits = jax.ShapeDtypeStruct((ROWS, CLASSES), dtype)
+    assert temporary(loss, logits, LABELS) < 0.05 * LOGITS
+    without(name)
+    assert temporary(loss, logits, LABELS) > 0.4 * LOGITS
+
+
+@fused
+def test_without_the_choice_the_cpu_holds_a_product_like_the_kernel(without: Callable[[str], None]) -> None:
+    arguments = HIDDEN, KERNEL, jax.ShapeDtypeStruct((1024,), np.int32)
+    size = 64 * 16384 * 4
+    usual = temporary(jaxloss.linear_cross_entropy, *arguments, argnums=(0, 1))
+    without("by_classes")
+    assert temporary(jaxloss.linear_cross_entropy, *arguments, argnums=(0, 1)) > usual + 0.4 * size
+
+
+PROGRAM = """
+import jax, numpy as np, jaxloss
+jax.config.update("jax_enable_x64", True)
+rng = np.random.default_rng(0)
+logits, labels = rng.normal(size=(5, 7)), rng.integers(0, 7, 5)
+logits[0, 3] = -np.inf
+loss = lambda logits: jaxloss.cross_entropy(logits, labels, label_smoothing=0.1, class_weights=np.arange(1.0, 8))
+print(str(jax.make_jaxpr(jax.value_and_grad(loss))(logits)).count("platform_index"))
+print(jax.jit(jax.value_and_grad(loss))(logits))
+"""
+
+
+def test_a_switch_runs_the_accelerators_branches_on_a_cpu() -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=os.environ | passes_of, check=True, capture_output=True, text=True
+        ).stdout.partition("\n")
+        for passes_of in ({"JAXLOSS_PASSES": ""}, {"JAXLOSS_PASSES": "accelerator"})
+    ]
+    (chosen, _, expected), (fixed, _, actual) = outputs
+    assert int(chosen) > 0
+    assert int(fixed) == 0
+    assert actual == expected
