@@ -1,9 +1,9 @@
 """All that is chosen by platform: how arrays as large as the logits are read, on CPU and on accelerators.
 
 XLA fuses operations by other rules on each platform: what is one pass over memory on a GPU may be three on a CPU. The
-comment on each choice says what it was measured to save on a CPU, in value and gradient of `cross_entropy` with 512 rows
-of 32,000 classes (65.5 MB of float32 logits; JAX 0.10.2 and 0.12.0). Temporary memory is what XLA reports of the compiled
-program. tests/test_passes.py fails where a choice no longer saves memory.
+comment on each choice says how much temporary memory it saves on a CPU, as XLA reports it for value and gradient of
+`cross_entropy` with 512 rows of 32,000 classes, which are 65.5 MB of float32 logits (JAX 0.10.2 and 0.12.0).
+tests/test_passes.py fails where a choice no longer saves any.
 
 The environment variable `JAXLOSS_PASSES=accelerator` makes every platform take the accelerators' branch, so that the
 tests execute it on CPU. It is read once, when this module is imported.
@@ -85,8 +85,8 @@ def class_sum(terms: Callable[..., Array], *operands: Any) -> Float[Array, "*bat
     Passes that share an operation are not fused on a CPU: XLA writes out what they share, such as the logits in float32
     or their difference from the largest. Behind a barrier nothing is shared.
     """
-    # Measured: without the barrier a CPU holds 65.5 to 131 MB more for bfloat16 logits, 65.5 MB with label smoothing, and
-    # 131 MB with class weights as well.
+    # Measured: without the barrier a CPU holds 65.5 to 131 MB more for bfloat16 logits, 65.5 MB with label smoothing,
+    # and 131 MB with class weights as well.
     own = by_platform(operands, cpu=jax.lax.optimization_barrier, accelerator=lambda operands: operands)
     return jnp.sum(terms(*jax.tree.map(widened, own)), axis=-1)
 
