@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest golden bench accuracy tpu wheel clean
+.PHONY: demo test slow lint types doctest tables golden bench accuracy tpu wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -26,6 +26,9 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev $(VENV)/golden  ## The oracles are typed too, and need what they call.
 	$(VENV)/bin/mypy
+
+tables: $(VENV)/dev  ## Writes the list of losses in README.md, and all their arguments to docs/losses.md.
+	$(VENV)/bin/python tests/make_tables.py
 
 golden: $(VENV)/golden  ## Computes the golden files anew with PyTorch, and fails where they differ.
 	$(VENV)/bin/python tests/make_golden.py --check

@@ -5,39 +5,39 @@
 With the kit it takes masks, weights and reductions, checks shapes, and is compiled, as every loss of the library is.
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
-import jaxloss
+from jaxloss import kit
 
 
-@jaxloss.loss_function(domains={"targets": jaxloss.SIGN})
+@kit.loss_function(domains={"targets": kit.SIGN})
 def contrastive_loss(
-    x1: jax.Array,
-    x2: jax.Array,
-    targets: jax.Array,
+    x1: Float[ArrayLike, "*batch features"],
+    x2: Float[ArrayLike, "*batch features"],
+    targets: kit.Castable,
     *,
-    margin: float | jax.Array = 1.0,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
-    reduction: Literal["mean", "sum", "none"] = "mean",
-) -> jax.Array:
+    margin: kit.Scalar = 1.0,
+    where: kit.Mask | None = None,
+    weights: kit.Weights | None = None,
+    reduction: kit.Reduction = "mean",
+) -> Float[Array, "..."]:
     """Squared distance of similar pairs (targets 1); for others (-1) the square of what it falls short of the margin.
 
     Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006.
     """
-    x1, x2, targets = jaxloss.rowwise_inputs(where, -1, x1=x1, x2=x2, per_row={"targets": targets})
+    x1, x2, targets = kit.rowwise_inputs(where, -1, x1=x1, x2=x2, per_row={"targets": targets})
     squares = jnp.sum(jnp.square(x1 - x2), axis=-1)
     # The root has no slope at 0: there we take the slope 0, and keep infinity out of the gradient.
     coincide = squares == 0
     distances = jnp.where(coincide, 0, jnp.sqrt(jnp.where(coincide, 1, squares)))
     shortfalls = jnp.maximum(0, margin - distances)
     values = jnp.where(targets == 1, squares, jnp.square(shortfalls))
-    return jaxloss.reduce(values, where=where, weights=weights, reduction=reduction)
+    return kit.reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def main(steps: int = 200) -> tuple[float, float]:

@@ -13,11 +13,24 @@ import jax
 import numpy as np
 
 import jaxloss
-from jaxloss import _core
+from jaxloss._kit.decorator import loss_of
 
 CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
+
+# Every public loss by its name.
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+    name: function for name, function in vars(jaxloss).items() if loss_of(function) is not None
+}
+
+
+def static_options(loss: Callable[..., jax.Array]) -> frozenset[str]:
+    """The names of the options of a loss that change the program."""
+    made = loss_of(loss)
+    assert made is not None
+    return made.definition.static
+
 
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
@@ -189,14 +202,19 @@ class Call:
     @property
     def static(self) -> dict[str, Any]:
         """The options that change the program."""
-        names = _core._losses[self.loss].static
-        return {name: value for name, value in self.options.items() if name in names or callable(value)}
+        static = static_options(self.loss)
+        return {name: value for name, value in self.options.items() if name in static or callable(value)}
 
     @property
     def traced(self) -> dict[str, Any]:
         """The others: numbers and arrays."""
         static = self.static
         return {name: np.asarray(value) for name, value in self.options.items() if name not in static}
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether the rows of a batch are compared with each other."""
+        return self.exempt.issuperset(IN_BATCH)
 
     @property
     def names(self) -> list[str]:
@@ -268,19 +286,19 @@ CATALOGUE = [
     call(jaxloss.cosine_distance, VECTOR, VECTOR, eps=2.0),
     # Likelihood.
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE),
-    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1e-3),
+    call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, full=True, eps=1.0),
     # The factor is held constant by definition, so the gradient is not that of the value.
     call(jaxloss.gaussian_nll_loss, REAL, REAL, RATE, beta=0.5, exempt=("derivatives_are_those_of_the_value",)),
     call(jaxloss.poisson_nll_loss, LOG_RATE, COUNT),
     call(jaxloss.poisson_nll_loss, RATE, COUNT, log_input=False, full=True, eps=1e-3),
     call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION),
-    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION, eps=1e-3),
+    call(jaxloss.negative_binomial_nll_loss, MEAN_COUNT, COUNT, DISPERSION, eps=1.0),
     call(jaxloss.laplace_nll_loss, REAL, REAL, RATE),
-    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE, eps=1e-3),
+    call(jaxloss.laplace_nll_loss, REAL, REAL, RATE, eps=1.0),
     call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF),
-    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF, eps=1e-3),
+    call(jaxloss.student_t_nll_loss, REAL, REAL, RATE, DF, eps=1.0),
     call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE),
-    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE, eps=1e-3),
+    call(jaxloss.gaussian_mixture_nll_loss, *MIXTURE, eps=1.0),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=1.0),
     call(jaxloss.tweedie_loss, MEAN_AMOUNT, AMOUNT, power=2.0),

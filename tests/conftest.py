@@ -2,9 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import jax
 import pytest
+
+if TYPE_CHECKING:  # the tests run without it too, on one worker
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 # Most programs here run once: compiling them fast takes half the time of making them fast.
 FAST = [
@@ -27,6 +32,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if "slow" in item.keywords]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling":
+    from scheduling import LossScheduling
+
+    return LossScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The pages: their examples run, their links lead somewhere, their table is whole, their losses obey the laws."""
+"""The pages: their examples run, their links lead somewhere, their list is whole, their losses obey the laws."""
 
 import doctest
 import inspect
@@ -10,23 +10,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import test_laws
-from catalogue import CLASS_WEIGHTS, DISTRIBUTION, LABEL, LOGITS, REAL, SIGN, VECTOR, Call, Input, call
-from jaxtyping import Array
+from catalogue import CLASS_WEIGHTS, DISTRIBUTION, LABEL, LOGITS, LOSSES, REAL, SIGN, VECTOR, Call, Input, call
+from make_tables import README, ROOT, SHARED, families, full_tables, with_list
 
-from jaxloss import _core
-
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-
-EVERYWHERE = ["where", "weights", "reduction"]
-LOSSES = {loss.__name__: loss for loss in _core._losses if loss.__module__.startswith("jaxloss.")}
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -101,39 +94,23 @@ def test_a_wrong_example_fails(tmp_path: Path) -> None:
             executed(page)
 
 
-# --- the table of losses ----------------------------------------------------------------------------------------------
+# --- what is said of all losses ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Row:
-    """What the table says of a loss."""
-
-    inputs: list[str]
-    options: list[str]
+def test_the_list_in_readme_is_that_of_today() -> None:
+    assert README.read_text() == with_list(README.read_text()), "run `make tables`"
 
 
-def table() -> dict[str, Row]:
-    rows = {}
-    for line in README.read_text().partition("<!-- losses:")[2].partition("\n## ")[0].splitlines():
-        cells = [re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:-1]]
-        if cells and cells[0]:
-            (name,), inputs, _, options = cells
-            assert name not in rows
-            rows[name] = Row(inputs, options)
-    return rows
+def test_every_loss_is_in_one_family() -> None:
+    assert sorted(loss.name for family in families() for loss in family.losses) == sorted(LOSSES)
 
 
-def test_the_table_has_every_loss() -> None:
-    assert table().keys() == LOSSES.keys()
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_the_table_has_the_arguments_of_the_signature(name: str) -> None:
-    parameters = inspect.signature(LOSSES[name]).parameters.values()
-    inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    assert table()[name] == Row(inputs, options[: -len(EVERYWHERE)])
-    assert options[-len(EVERYWHERE) :] == EVERYWHERE
+def test_the_full_tables_have_every_loss_with_its_arguments() -> None:
+    rows = {row.split("`")[1]: row for row in full_tables().splitlines() if row.startswith("| `")}
+    assert rows.keys() == LOSSES.keys()
+    for name, loss in LOSSES.items():
+        arguments = [name for name in inspect.signature(loss).parameters if name not in SHARED]
+        assert re.findall(r"(?:\| |<br>)`(\w+)", rows[name]) == [name, *arguments]
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -153,7 +130,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page
-        assert target.exists() or target.name == "loss_curves.png", link
+        assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
 
@@ -179,38 +156,27 @@ def _short(value: Any) -> str:
     return str(getattr(value, "__name__", value))
 
 
-@cache
-def custom_loss() -> Callable[..., Array]:
-    """The loss that README makes, out of the text of that one block alone."""
-    line = README.read_text().partition("<!-- custom loss:")[0].count("\n")
-    block = next(block for block in blocks(README) if block.line > line)
-    namespace: dict[str, Any] = {"__name__": README.stem}
-    exec(block.code, namespace)
-    (loss,) = (value for value in namespace.values() if inspect.isfunction(value))
-    assert loss in _core._losses
-    return cast(Callable[..., Array], loss)
+WRITING = ROOT / "docs" / "writing_a_loss.md"
 
 
 @cache
 def custom_call(name: str) -> Call:
-    """A call of a loss that a page makes: one object, so that its program is compiled once."""
-    if name == "newsvendor_loss":
-        return call(custom_loss(), REAL, REAL, overage=0.7, underage=1.5)
+    """A call of a loss that the page makes: one object, so that its program is compiled once."""
     kinds, options = WRITTEN[name]
-    return call(executed(ROOT / "docs" / "writing_a_loss.md")[name], *kinds, **options)
+    return call(executed(WRITING)[name], *kinds, **options)
 
 
 PICTURE = Input(lambda rng, batch: rng.normal(size=(*batch, 3, 4)), np.zeros((2, 3, 4)))
 POINT = replace(VECTOR, edges=VECTOR.edges[:3])  # the square of the others does not fit
 ROW = replace(LOGITS, edges=LOGITS.edges[:-2])  # a row without a class has no probabilities
 WRITTEN: dict[str, tuple[tuple[Input, ...], dict[str, Any]]] = {
-    "tukey_biweight_loss": ((REAL, REAL), {"cutoff": 1.5}),
+    "newsvendor_loss": ((REAL, REAL), {"overage": 0.7, "underage": 1.5}),
     "ranked_probability_loss": ((DISTRIBUTION, DISTRIBUTION), {"exempt": ("class_sharding",)}),  # its page says so
     "dot_product_loss": ((POINT, POINT, SIGN), {}),
     "brier_loss": ((ROW, LABEL), {"class_weights": CLASS_WEIGHTS}),
     "outline_loss": ((PICTURE, PICTURE), {}),
 }
-HELD = [*((name, False) for name in ("newsvendor_loss", *WRITTEN)), ("brier_loss", True)]
+HELD = [*((name, False) for name in WRITTEN), ("brier_loss", True)]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +185,7 @@ HELD = [*((name, False) for name in ("newsvendor_loss", *WRITTEN)), ("brier_loss
         pytest.param(
             *(name, *law.values),
             id=f"{name}-{law.id}",
-            marks=[pytest.mark.xdist_group(name), *law.marks, *[pytest.mark.slow] * (name in WRITTEN)],
+            marks=[pytest.mark.xdist_group(name), *law.marks, *[pytest.mark.slow] * (name != "newsvendor_loss")],
         )
         for name, labelled in HELD
         for law in laws(labelled=labelled)
@@ -229,8 +195,9 @@ def test_custom_losses_obey_the_laws(name: str, law: Callable[..., None], argume
     law(call=custom_call(name), **arguments)
 
 
-def test_the_custom_loss_is_least_at_the_quantile() -> None:
+def test_the_newsvendor_loss_is_least_at_the_quantile() -> None:
     targets = np.sort(np.random.default_rng(0).normal(size=101))
+    newsvendor_loss = executed(WRITING)["newsvendor_loss"]
     costs = {"overage": 1.0, "underage": 9.0}
-    losses = [custom_loss()(np.full_like(targets, guess), targets, **costs) for guess in targets]
+    losses = [newsvendor_loss(np.full_like(targets, guess), targets, **costs) for guess in targets]
     assert np.argmin(losses) == 90

@@ -129,9 +129,9 @@ def test_shard_map_sums_the_gradient_over_devices_once() -> None:
 
 def test_errors() -> None:
     wrong: dict[str, dict[str, Any]] = {
-        "kernel must have shape (4, 4), for the features of hidden, got (6, 4)": {"kernel": KERNEL.T},
+        "kernel must have shape (4, 4), for the features of hidden, got (6, 4): use kernel.T": {"kernel": KERNEL.T},
         "bias must have shape (6,), one entry per class, got (4,)": {"bias": np.ones(4)},
-        "softcap must have shape (), one bound for all logits, got (6,)": {"softcap": np.ones(6)},
+        "softcap must be a scalar, got shape (6,)": {"softcap": np.ones(6)},
         "chunk_size must be at least 1, got 0": {"chunk_size": 0},
         "labels must have shape (64, 6), for hidden and kernel, got (64, 4)": {"labels": HIDDEN},
     }

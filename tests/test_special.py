@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxloss import _special
+from jaxloss._math import special
 
 AROUND_0 = [0.0, 1e-30, 1e-9, 1e-3, 0.1, 0.4, 0.6, 0.99, 1.01, 2.0, 7.0]
 UPWARD = [*AROUND_0, 30.0, 1e4, 1e9]
@@ -22,16 +22,16 @@ def stirling_error(x: Any) -> Any:
 
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], list[float]]] = {
-    "exp_excess": (_special.exp_excess, lambda x: mpmath.exp(x) - 1 - x, EITHER_SIDE),
+    "exp_excess": (special.exp_excess, lambda x: mpmath.exp(x) - 1 - x, EITHER_SIDE),
     "exponential_growth": (
-        lambda x: _special.exponential_growth(jnp.ones_like(x), x),
+        lambda x: special.exponential_growth(jnp.ones_like(x), x),
         lambda x: (mpmath.exp(x) - 1) / x,
         EITHER_SIDE,
     ),
-    "log1p_deficit": (_special.log1p_deficit, lambda x: (x - mpmath.log(1 + x)) / x**2, [-0.4, -0.1, -1e-9, *UPWARD]),
-    "log1p_over": (lambda x: _special.log1p_over(x, 3.0 + 0 * x), lambda x: mpmath.log(1 + 3 * x) / x, UPWARD),
-    "log1p_product": (lambda x: _special.log1p_product(x, 3.0 + 0 * x), lambda x: mpmath.log(1 + 3 * x), UPWARD),
-    "stirling_error": (_special.stirling_error, stirling_error, UPWARD),
+    "log1p_deficit": (special.log1p_deficit, lambda x: (x - mpmath.log(1 + x)) / x**2, [-0.4, -0.1, -1e-9, *UPWARD]),
+    "log1p_over": (lambda x: special.log1p_over(x, 3.0 + 0 * x), lambda x: mpmath.log(1 + 3 * x) / x, UPWARD),
+    "log1p_product": (lambda x: special.log1p_product(x, 3.0 + 0 * x), lambda x: mpmath.log(1 + 3 * x), UPWARD),
+    "stirling_error": (special.stirling_error, stirling_error, UPWARD),
 }
 
 
@@ -60,21 +60,21 @@ def _derivative(function: Callable[..., Any], x: Any, order: int) -> Any:
 def test_products_beyond_single_precision(x: float, y: float) -> None:
     expected = float(mpmath.log1p(mpmath.mpf(x) * y))
     arguments = jnp.float32(x), jnp.float32(y)
-    np.testing.assert_allclose(_special.log1p_product(*arguments), expected, rtol=1e-6)
-    np.testing.assert_allclose(float(_special.log1p_over(*arguments)) * x, expected, rtol=1e-6)
-    np.testing.assert_allclose(_special.log_ratio(*arguments), float(mpmath.log(mpmath.mpf(x) / y)), rtol=1e-6)
+    np.testing.assert_allclose(special.log1p_product(*arguments), expected, rtol=1e-6)
+    np.testing.assert_allclose(float(special.log1p_over(*arguments)) * x, expected, rtol=1e-6)
+    np.testing.assert_allclose(special.log_ratio(*arguments), float(mpmath.log(mpmath.mpf(x) / y)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-3, 0.4, 0.6, 7.0, -1e-12, -0.4, -0.6, -0.999])
 def test_entropy_gap_of_close_and_distant_numbers(gap: float) -> None:
     p = jnp.float64(0.3)
-    value = _special.entropy_gap(p, p * gap, jnp.log1p(gap))
+    value = special.entropy_gap(p, p * gap, jnp.log1p(gap))
     with mpmath.workdps(50):
         expected = mpmath.mpf(0.3) * (mpmath.mpf(gap) - mpmath.log1p(gap))
     np.testing.assert_allclose(value, float(expected), rtol=1e-13)  # XLA's log1p has 1e-14
-    np.testing.assert_array_equal(_special.entropy_gap(jnp.float64(0), jnp.float64(0.7), jnp.float64(0)), 0.7)
+    np.testing.assert_array_equal(special.entropy_gap(jnp.float64(0), jnp.float64(0.7), jnp.float64(0)), 0.7)
 
 
 def test_the_derivative_of_a_quotient_does_not_overflow() -> None:
-    slopes = jax.grad(_special.quotient, argnums=(0, 1))(np.float32(1e30), np.float32(1e30))
+    slopes = jax.grad(special.quotient, argnums=(0, 1))(np.float32(1e30), np.float32(1e30))
     np.testing.assert_allclose(slopes, (1e-30, -1e-30), rtol=1e-6)

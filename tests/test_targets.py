@@ -135,16 +135,16 @@ def test_vmap_is_a_loop_and_halves_are_computed_in_single_precision(name: str) -
 
 
 ERRORS: dict[str, Callable[[], Any]] = {
-    "smooth_labels: labels must be floating class probabilities, got integers": (
+    "smooth_labels: labels must be floating (16, 32 or 64 bits), got int64": (
         lambda: jaxloss.smooth_labels(LABELS.astype(int), label_smoothing=0.1)
     ),
-    "smooth_labels: label_smoothing must have shape (), one number, got (3,)": (
+    "smooth_labels: label_smoothing must be a scalar, got shape (3,)": (
         lambda: jaxloss.smooth_labels(LABELS, label_smoothing=LABELS[0])
     ),
     "two_hot: bins must have shape (8,), rising numbers, got (2, 4)": (
         lambda: jaxloss.two_hot(VALUES, np.stack([BINS, BINS]))
     ),
-    "hl_gauss_targets: sigma must have shape (), one number, got (4,)": (
+    "hl_gauss_targets: sigma must be a scalar, got shape (4,)": (
         lambda: jaxloss.hl_gauss_targets(VALUES, EDGES, sigma=jnp.asarray(VALUES))
     ),
 }

@@ -1,5 +1,6 @@
 """What an oracle is: how another library calls a loss, on which inputs and with which options."""
 
+import importlib
 import os
 import zlib
 from collections.abc import Callable, Mapping
@@ -12,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-os.environ["KERAS_BACKEND"] = "torch"  # before any oracle imports it
+os.environ["KERAS_BACKEND"] = "torch"  # read when Keras is imported, which is here and nowhere else
+keras: Any = importlib.import_module("keras")
+# Keras averages in single precision, as JAX does by default, and has no setting for that.
+importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 jax.config.update("jax_enable_x64", True)  # for those written in JAX
 
 Arguments = dict[str, Any]
@@ -61,12 +65,6 @@ class Draw:
     def option(self, name: str) -> np.ndarray:
         """What stands in the table as DRAWN."""
         match name:
-            case "where":
-                drawn = self.integers(0, 2) > 0
-                drawn.reshape(-1)[:1] = True  # torch's mean of nothing is NaN
-                return drawn
-            case "weights":
-                return self.uniform(0, 2)
             case "valid":
                 drawn = self.integers(0, 2, (*self.batch, CLASSES)) > 0
                 drawn[..., 0] = True  # what has none at all does not count
@@ -83,21 +81,23 @@ class Draw:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A loss: how torch calls it, its inputs, and its options, of which the first stand for the usual ones."""
+    """A loss, how another library computes it, its inputs, and the options that the library has too."""
 
     loss: str
     call: Callable[..., Tensor]
     inputs: Callable[[Draw], Arguments]
     options: list[Arguments] = field(default_factory=lambda: [{}])
-    composed: frozenset[str] = frozenset()
-    """The options, and reductions, for which torch's sum and mean are not ours: these are taken of its values."""
-    empty: bool = True
-    """Whether torch takes empty batches."""
+    batch: tuple[int, ...] = (2, 3)
+    own_mean: bool = True
+    """Whether the library's mean is ours. If not, its values are divided by the sum of the labels' class weights."""
     constant: frozenset[str] = frozenset({"class_weights", "pos_weight"})
-    """The arguments of which torch takes no gradient."""
+    """The arguments of which the library takes no gradient."""
     kind: str = ""
-    in_batch: bool = False
-    """Whether the rows of its one batch axis are compared with each other: `call` then takes `where` and `weights`."""
+
+
+def and_mean(**options: Any) -> list[Arguments]:
+    """Options that change what the mean is divided by: without a reduction, and with the mean."""
+    return [options, options | {"reduction": "mean"}]
 
 
 def labelled(d: Draw) -> Arguments:
@@ -110,10 +110,6 @@ def classes_second(x: Tensor, axis: int) -> Tensor:
 
 def matrix(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, -1).reshape(-1, x.shape[axis]).contiguous()
-
-
-def unflattened(values: Tensor, like: Tensor, reduction: str) -> Tensor:
-    return values.reshape(like.shape) if reduction == "none" else values
 
 
 def from_jax(function: Callable[..., jax.Array]) -> Callable[..., Tensor]:

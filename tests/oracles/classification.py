@@ -1,4 +1,4 @@
-"""The classification losses as torch has them."""
+"""The classification losses as torch has them, and smoothed binary labels as Keras has them."""
 
 import itertools
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .anchor import DRAWN, FEATURES, Anchor, Arguments, Draw, classes_second, labelled
+from .anchor import DRAWN, FEATURES, Anchor, Arguments, Draw, and_mean, classes_second, keras, labelled
 
 LAST_TAIL = 3
 
@@ -14,7 +14,11 @@ LAST_TAIL = 3
 def binary_cross_entropy_with_logits(
     logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, pos_weight: Any = None, reduction: str
 ) -> Tensor:
-    targets = (1 - label_smoothing) * targets + label_smoothing / 2
+    if label_smoothing:
+        smoothed: Tensor = keras.losses.binary_crossentropy(
+            targets[..., None], logits[..., None], from_logits=True, label_smoothing=label_smoothing
+        )
+        return smoothed
     pos_weight = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float64)
     return torch.nn.functional.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=pos_weight, reduction=reduction
@@ -28,11 +32,10 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
-    z_loss_weight: float = 0.0,
     axis: int = -1,
     reduction: str,
 ) -> Tensor:
-    values = torch.nn.functional.cross_entropy(
+    return torch.nn.functional.cross_entropy(
         classes_second(logits, axis),
         classes_second(labels, axis) if labels.is_floating_point() else labels,
         weight=class_weights,
@@ -40,14 +43,6 @@ def cross_entropy(
         label_smoothing=label_smoothing,
         reduction=reduction,
     )
-    return values + z_loss_weight * logits.logsumexp(axis) ** 2 if z_loss_weight else values
-
-
-def logit_adjusted_cross_entropy(
-    logits: Tensor, labels: Tensor, *, log_prior: Tensor, tau: float = 1.0, axis: int = -1, **options: Any
-) -> Tensor:
-    adjusted = logits.movedim(axis, -1) + tau * log_prior
-    return cross_entropy(adjusted.movedim(-1, axis), labels, axis=axis, **options)
 
 
 def nll_loss(
@@ -90,12 +85,8 @@ def adaptive_log_softmax_with_loss(
     for index, kernels in enumerate(tails):
         parameters |= {f"tail.{index}.{layer}.weight": kernel.T for layer, kernel in enumerate(kernels)}
     inputs = (hidden.reshape(-1, FEATURES), labels.reshape(-1))
-    output: Tensor
-    mean: Tensor
-    output, mean = torch.func.functional_call(module, parameters, inputs)
-    if reduction == "mean":
-        return mean
-    return -output.reshape(labels.shape) if reduction == "none" else -output.sum()
+    output: Tensor = torch.func.functional_call(module, parameters, inputs)[0]
+    return -output.reshape(labels.shape)
 
 
 def adaptive(d: Draw) -> Arguments:
@@ -117,17 +108,14 @@ ANCHORS = [
         labelled,
         [
             {},
-            {"class_weights": DRAWN},
-            {"ignore_index": -100},
-            {"ignore_index": 1},
-            {"ignore_index": None},
+            *and_mean(class_weights=DRAWN),
+            *and_mean(ignore_index=-100),
+            *and_mean(ignore_index=1),
             {"label_smoothing": 0.1},
             {"label_smoothing": 1.0},
-            {"z_loss_weight": 0.01},
             {"axis": 0},
-            {"axis": 1, "class_weights": DRAWN, "ignore_index": 255, "label_smoothing": 0.2, "z_loss_weight": 0.1},
+            *and_mean(axis=1, class_weights=DRAWN, ignore_index=255, label_smoothing=0.2),
         ],
-        frozenset({"z_loss_weight"}),
     ),
     Anchor(
         "cross_entropy",
@@ -135,25 +123,12 @@ ANCHORS = [
         lambda d: {"logits": d.rows(), "labels": d.probabilities()},
         [
             {},
-            {"class_weights": DRAWN},
+            *and_mean(class_weights=DRAWN),
             {"label_smoothing": 0.1},
             {"axis": -2},
-            {"axis": 0, "class_weights": DRAWN, "label_smoothing": 0.2, "z_loss_weight": 0.1},
+            *and_mean(axis=0, class_weights=DRAWN, label_smoothing=0.2),
         ],
-        frozenset({"class_weights", "z_loss_weight"}),
-        kind="soft",
-    ),
-    Anchor(
-        "logit_adjusted_cross_entropy",
-        logit_adjusted_cross_entropy,
-        labelled,
-        [{"log_prior": DRAWN}, {"log_prior": DRAWN, "tau": 0.5, "ignore_index": 1, "axis": 1}],
-    ),
-    Anchor(
-        "logit_adjusted_cross_entropy",
-        logit_adjusted_cross_entropy,
-        lambda d: {"logits": d.rows(), "labels": d.probabilities()},
-        [{"log_prior": DRAWN}, {"log_prior": DRAWN, "tau": -1.0, "axis": 0}],
+        own_mean=False,
         kind="soft",
     ),
     Anchor(
@@ -162,11 +137,10 @@ ANCHORS = [
         lambda d: {"log_probs": d.log_probabilities(), "labels": d.labels()},
         [
             {},
-            {"class_weights": DRAWN},
-            {"ignore_index": -100},
-            {"ignore_index": 0},
-            {"ignore_index": None},
-            {"axis": 0, "class_weights": DRAWN, "ignore_index": 2},
+            *and_mean(class_weights=DRAWN),
+            *and_mean(ignore_index=-100),
+            *and_mean(ignore_index=0),
+            *and_mean(axis=0, class_weights=DRAWN, ignore_index=2),
             {"axis": -2},
         ],
     ),
@@ -184,14 +158,13 @@ ANCHORS = [
             {"pos_weight": 2.5},
             {"pos_weight": DRAWN},
             {"label_smoothing": 0.1},
-            {"label_smoothing": 0.3, "pos_weight": DRAWN},
         ],
     ),
     Anchor(
         "multilabel_soft_margin_loss",
         multilabel_soft_margin_loss,
         lambda d: {"logits": d.rows(), "targets": d.probabilities()},
-        [{}, {"class_weights": DRAWN}, {"axis": 0}, {"axis": 1, "class_weights": DRAWN}],
+        [{}, *and_mean(class_weights=DRAWN), {"axis": 0}, *and_mean(axis=1, class_weights=DRAWN)],
     ),
     Anchor(
         "adaptive_log_softmax_with_loss",
@@ -201,11 +174,6 @@ ANCHORS = [
             {"cutoffs": (3, 5)},
             {"cutoffs": (2,)},
             {"cutoffs": (2, 3, 5), "head_bias": DRAWN},
-            {"cutoffs": (3,), "ignore_index": -100},
-            {"cutoffs": (3,), "ignore_index": 4},
-            {"cutoffs": (3,), "ignore_index": None},
         ],
-        frozenset({"ignore_index"}),
-        empty=False,
     ),
 ]

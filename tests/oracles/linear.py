@@ -1,12 +1,9 @@
 """The linear losses as torch has them."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from .anchor import CLASSES, DRAWN, FEATURES, Anchor, Arguments, Draw
-from .classification import cross_entropy
+from .anchor import CLASSES, DRAWN, FEATURES, Anchor, Arguments, Draw, and_mean
 
 
 def linear_cross_entropy(
@@ -15,21 +12,28 @@ def linear_cross_entropy(
     labels: Tensor,
     *,
     bias: Tensor | None = None,
-    softcap: float | None = None,
-    precision: str | None = None,
-    chunk_size: int | None = None,
-    **options: Any,
+    class_weights: Tensor | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str,
 ) -> Tensor:
-    logits = hidden @ kernel if bias is None else hidden @ kernel + bias
-    return cross_entropy(logits if softcap is None else softcap * torch.tanh(logits / softcap), labels, **options)
+    soft = labels.is_floating_point()
+    values = torch.nn.functional.linear_cross_entropy(
+        hidden.reshape(-1, FEATURES),
+        kernel.T,
+        labels.reshape(-1, CLASSES) if soft else labels.reshape(-1),
+        linear_bias=bias,
+        weight=class_weights,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
+    return values.reshape(hidden.shape[:-1]) if reduction == "none" else values
 
 
 def linear(d: Draw, *, soft: bool) -> Arguments:
     inputs = {"hidden": d.normal((*d.batch, FEATURES)), "kernel": d.normal((FEATURES, CLASSES))}
     return inputs | {"labels": d.probabilities() if soft else d.labels()}
-
-
-EVERY_OPTION = {"bias": DRAWN, "class_weights": DRAWN, "label_smoothing": 0.2, "z_loss_weight": 0.1, "softcap": 2.5}
 
 
 ANCHORS = [
@@ -40,19 +44,16 @@ ANCHORS = [
         [
             {},
             {"bias": DRAWN},
-            {"softcap": 1.5},
-            {"ignore_index": 1, "chunk_size": 2},
-            {"ignore_index": None, "chunk_size": 1, "precision": "highest"},
-            EVERY_OPTION | {"chunk_size": 4, "ignore_index": 255},
+            *and_mean(ignore_index=1),
+            *and_mean(bias=DRAWN, class_weights=DRAWN, label_smoothing=0.2, ignore_index=255),
         ],
-        frozenset({"z_loss_weight"}),
     ),
     Anchor(
         "linear_cross_entropy",
         linear_cross_entropy,
         lambda d: linear(d, soft=True),
-        [{}, {"class_weights": DRAWN, "chunk_size": 3}, EVERY_OPTION],
-        frozenset({"class_weights", "z_loss_weight"}),
+        [{}, *and_mean(bias=DRAWN, class_weights=DRAWN, label_smoothing=0.2)],
+        own_mean=False,
         kind="soft",
     ),
 ]

@@ -12,8 +12,7 @@ def ranking_softmax_loss(
     scores: Tensor, relevance: Tensor, *, valid: Tensor | None = None, axis: int = -1, reduction: str
 ) -> Tensor:
     scores, relevance = scores.movedim(axis, -1), relevance.movedim(axis, -1)
-    values = softmax(scores, relevance, where=valid, reduce_fn=None)
-    return {"none": values, "sum": values.sum(), "mean": values.mean()}[reduction]
+    return softmax(scores, relevance, where=valid, reduce_fn=None)
 
 
 ANCHORS = [
@@ -22,6 +21,5 @@ ANCHORS = [
         ranking_softmax_loss,
         lambda d: {"scores": d.rows(), "relevance": abs(d.rows())},
         [{}, {"valid": DRAWN}, {"axis": 0}],
-        empty=False,
     ),
 ]

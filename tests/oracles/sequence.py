@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .anchor import CLASSES, Anchor, Arguments, Draw, unflattened
+from .anchor import CLASSES, Anchor, Arguments, Draw
 
 FRAMES, SYMBOLS = 6, 3
 
@@ -18,7 +18,7 @@ def ctc_loss(
     values = torch.nn.functional.ctc_loss(
         log_probs, labels.reshape(-1, SYMBOLS), *lengths, reduction=reduction, **options
     )
-    return unflattened(values, logit_lengths, reduction)
+    return values.reshape(logit_lengths.shape)
 
 
 def ctc(d: Draw) -> Arguments:
@@ -39,7 +39,5 @@ ANCHORS = [
         ctc_loss,
         ctc,
         [{}, {"blank": 3}, {"blank": 1}, {"zero_infinity": True}, {"zero_infinity": True, "blank": 2}],
-        frozenset({"mean"}),
-        empty=False,
     ),
 ]

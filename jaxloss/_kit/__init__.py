@@ -1,0 +1,36 @@
+"""How a loss is called: its arguments, its inputs and its reduction. There is no maths here."""
+
+from .checks import AT_LEAST_ONE as AT_LEAST_ONE
+from .checks import NON_NEGATIVE as NON_NEGATIVE
+from .checks import POSITIVE as POSITIVE
+from .checks import PROBABILITY as PROBABILITY
+from .checks import SIGN as SIGN
+from .checks import Domain as Domain
+from .checks import check_values as check_values
+from .checks import require_option as require_option
+from .checks import require_shape as require_shape
+from .checks import tracing as tracing
+from .decorator import array_function as array_function
+from .decorator import loss_function as loss_function
+from .inputs import broadcastable as broadcastable
+from .inputs import elementwise_inputs as elementwise_inputs
+from .inputs import per_class as per_class
+from .inputs import rowwise_inputs as rowwise_inputs
+from .inputs import shielded as shielded
+from .kinds import Castable as Castable
+from .kinds import Ids as Ids
+from .kinds import Label as Label
+from .kinds import Mask as Mask
+from .kinds import Reduction as Reduction
+from .kinds import Static as Static
+from .kinds import Weights as Weights
+from .labels import are_probabilities as are_probabilities
+from .labels import class_inputs as class_inputs
+from .labels import labelled_inputs as labelled_inputs
+from .labels import rows_with_labels as rows_with_labels
+from .labels import with_check_of as with_check_of
+from .reduction import PartialMean as PartialMean
+from .reduction import partial_mean as partial_mean
+from .reduction import reduce as reduce
+from .reduction import reduced as reduced
+from .reduction import weighted as weighted

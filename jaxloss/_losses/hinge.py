@@ -1,0 +1,360 @@
+"""Hinge: losses that ask scores for a margin, as support vector machines do."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Integer, Real
+
+from .._kit import (
+    AT_LEAST_ONE,
+    SIGN,
+    Label,
+    Mask,
+    Reduction,
+    Static,
+    Weights,
+    check_values,
+    elementwise_inputs,
+    labelled_inputs,
+    loss_function,
+    per_class,
+    reduce,
+    rowwise_inputs,
+)
+from .._math.arithmetic import finite, hinge, poison, power, with_impossible
+from .._math.dtypes import Scalar
+from .._math.passes import at_labels, label_mask
+from .._math.softmax import count_classes, weights_of_labels
+
+
+@loss_function(domains={"targets": SIGN})
+def hinge_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on scores with targets of -1 and 1.
+
+        max(0, 1 - y s)
+
+    The loss of support vector machines: a score beyond 1 on the right side costs nothing. At the hinge the gradient is
+    that of the slope. Keras takes targets of 0 and 1 too: here these are 2 y - 1.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.hinge_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(0.75, dtype=float32)
+
+    References:
+        Cortes and Vapnik, Support-vector networks, 1995.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = hinge(1 - targets * logits)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"targets": SIGN})
+def squared_hinge_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Square of the hinge on scores with targets of -1 and 1.
+
+        max(0, 1 - y s)²
+
+    As `hinge_loss`, but without a kink, and harder on what is far on the wrong side. Keras takes targets of 0 and 1
+    too: here these are 2 y - 1.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.squared_hinge_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(1.125, dtype=float32)
+
+    References:
+        Cortes and Vapnik, Support-vector networks, 1995.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = jnp.square(hinge(1 - targets * logits))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"targets": SIGN})
+def perceptron_loss(
+    logits: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """How far scores lie on the wrong side of 0, with targets of -1 and 1.
+
+        max(0, -y s)
+
+    `hinge_loss` without its margin; a step down its gradient is Rosenblatt's rule. At a score of 0 the gradient is that
+    of the slope, so that weights of 0 learn; optax takes half of it.
+
+    Args:
+        logits: Scores, any shape.
+        targets: -1 or 1, of the shape of `logits`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.perceptron_loss(jnp.array([0.5, 3.0]), jnp.array([-1, 1]))
+        Array(0.25, dtype=float32)
+
+    References:
+        Rosenblatt, The perceptron: a probabilistic model for information storage and organization in the brain, 1958.
+    """
+    logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
+    values = hinge(-targets * logits)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function()
+def multiclass_hinge_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    ignore_index: Label | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the label's score lies above the highest other.
+
+        max(0, 1 + max_{k ≠ y} sₖ - s_y)
+
+    The multi-class support vector machine that counts the worst violation, where `multi_margin_loss` counts all. A
+    class ruled out by a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is
+    that of the slope; others that tie for the highest share theirs. Keras has it as `categorical_hinge`, of one-hot
+    labels, and takes a highest other score below 0 for 0.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multiclass_hinge_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(2., dtype=float32)
+
+    References:
+        Crammer and Singer, On the algorithmic implementation of multiclass kernel-based vector machines, 2001.
+    """
+    logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    own, impossible = finite(at_labels(logits, labels))
+    others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
+    rival, alone = finite(jnp.max(others, axis=-1))
+    values = jnp.where(alone, 0 * own, hinge(1 + (rival - own)))  # a product, as NaN has to stay
+    values = with_impossible(values, impossible)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function()
+def multiclass_perceptron_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    ignore_index: Label | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """How far the label's score lies below the highest.
+
+        maxₖ sₖ - s_y
+
+    For structured prediction, with a class for each structure. A class ruled out by a logit of -inf takes no part; a
+    label on one makes the loss inf. Classes that tie for the highest score share its gradient.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multiclass_perceptron_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(1., dtype=float32)
+
+    References:
+        Collins, Discriminative training methods for hidden Markov models, 2002.
+    """
+    logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    own, impossible = finite(at_labels(logits, labels))
+    top, _ = finite(jnp.max(logits, axis=-1))
+    values = with_impossible(top - own, impossible)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"p": AT_LEAST_ONE})
+def multi_margin_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch"],
+    *,
+    p: Static[float] = 1,
+    margin: Scalar = 1.0,
+    class_weights: Float[ArrayLike, " classes"] | None = None,
+    ignore_index: Label | None = -100,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the label's score lies above every other.
+
+        w_y Σ_{k ≠ y} max(0, margin - s_y + sₖ)ᵖ / K
+
+    The multi-class support vector machine that counts all violations; K is the number of classes. A class ruled out by
+    a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is 0.
+
+    With class weights the mean is over the weights of the labels, where PyTorch divides by the number of rows.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`.
+        p: Exponent, at least 1; PyTorch allows 1 and 2.
+        margin: How far the label should be ahead.
+        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
+            label.
+        ignore_index: Label of rows that do not count; None if no label means that.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `labels`.
+
+    Raises:
+        ValueError: `p` is less than 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multi_margin_loss(jnp.array([[1.0, 0.5, 2.0, -3.0]]), jnp.array([0]))
+        Array(0.625, dtype=float32)
+
+    References:
+        Weston and Watkins, Support vector machines for multi-class pattern recognition, 1999.
+    """
+    logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
+    class_weights = per_class(logits, class_weights=class_weights)
+    own, impossible = finite(at_labels(logits, labels))
+    others, ruled_out = finite(logits)
+    exempt = ruled_out | label_mask(labels, logits.shape[-1])
+    violations = hinge(margin + (others - own[..., None]))
+    label_weights = weights_of_labels(labels, class_weights)
+    # The weight goes first: that of a power beyond the dtype may be 0.
+    weighted = violations if label_weights is None else label_weights[..., None] * violations
+    terms = jnp.where(exempt, 0, weighted * power(violations, p - 1))
+    values = jnp.sum(terms, axis=-1) / count_classes(logits)
+    values = with_impossible(values, impossible, label_weights)
+    return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
+
+
+@loss_function()
+def multilabel_margin_loss(
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Integer[ArrayLike, "*batch classes"],
+    *,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how far the score of every label lies above that of every other class.
+
+        Σ_{y in labels} Σ_{k not in labels} max(0, 1 - s_y + sₖ) / K
+
+    For rows with a list of labels each. A class ruled out by a logit of -inf takes no part; a label on one makes the
+    loss inf. A label before the terminator that is no class makes the loss and its gradient NaN. At the hinge the
+    gradient is that of the slope.
+
+    Args:
+        logits: Scores, shape (..., classes).
+        labels: Lists of integers in [0, classes), of the shape of `logits`; a -1 ends a list, and what follows it
+            has no meaning. A label that is listed twice counts twice.
+        axis: The class axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per row.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `logits` without `axis`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.multilabel_margin_loss(jnp.array([[0.1, 0.2, 0.4, 0.8]]), jnp.array([[3, 0, -1, 1]]))
+        Array(0.85, dtype=float32)
+
+    References:
+        Crammer and Singer, A family of additive online algorithms for category ranking, 2003.
+    """
+    logits, labels = rowwise_inputs(where, axis, logits=logits, labels=labels)
+    labels, listed, factors = _label_lists(labels, logits.shape[-1])
+    logits = factors[..., None] * logits
+    own, impossible = finite(at_labels(logits[..., None, :], labels))
+    others, ruled_out = finite(logits)
+    targets = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
+    paired = listed[..., :, None] & ~(targets | ruled_out)[..., None, :]
+    violations = jnp.where(paired, hinge(1 + (others[..., None, :] - own[..., :, None])), 0)
+    values = factors * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
+    values = with_impossible(values, jnp.any(impossible & listed, axis=-1))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
+    """Lists with 0 for what is no label, which entries stand before the terminator, and each row's 1 or NaN."""
+    positions = jax.lax.broadcasted_iota(jnp.int32, labels.shape, labels.ndim - 1)
+    # A minimum rather than a cumulative sum: it works with the list sharded over devices.
+    ends = jnp.min(jnp.where(labels == -1, positions, classes), axis=-1, keepdims=True)
+    listed = positions < ends
+    valid = (labels >= 0) & (labels < classes)
+    labels = check_values("labels", labels, valid | ~listed, f"in [0, {classes}), or -1 to end a list")
+    return jnp.where(valid & listed, labels, 0), listed, poison(jnp.all(valid | ~listed, axis=-1))

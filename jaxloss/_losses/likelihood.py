@@ -1,0 +1,303 @@
+"""Likelihood: negative log-likelihoods of real numbers under a predicted distribution."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
+
+from .._kit import (
+    NON_NEGATIVE,
+    POSITIVE,
+    Mask,
+    Reduction,
+    Weights,
+    elementwise_inputs,
+    loss_function,
+    reduce,
+    rowwise_inputs,
+)
+from .._math.arithmetic import absolute, at_least, bounded, quotient, with_impossible
+from .._math.dtypes import Scalar
+from .._math.passes import at_labels
+from .._math.softmax import log_softmax, normalizer
+from .._math.special import HALF_LOG_2PI, log1p_deficit, log1p_ratio, log_ratio, stirling_error, unit_integral
+
+
+@loss_function(domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE})
+def gaussian_nll_loss(
+    means: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    variances: Float[ArrayLike, "*shape"],
+    *,
+    full: bool = False,
+    eps: Scalar = 1e-6,
+    beta: Scalar = 0.0,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under independent normal distributions.
+
+        (log v + (y - mean)² / v) / 2,  v = max(variance, eps)
+
+    For regression with a predicted uncertainty. Below `eps` the variance has no gradient; PyTorch there passes on the
+    gradient at `eps`. PyTorch lets `variances` broadcast; here a shared variance must be spread by the caller.
+
+    Args:
+        means: Predicted means, any shape.
+        targets: The shape of `means`.
+        variances: Predicted variances, not standard deviations, of the shape of `means`.
+        full: Whether to add the constant log(2π)/2.
+        eps: Least variance; positive.
+        beta: Exponent of the factor v^beta, taken as a constant when differentiating: 0 is the likelihood, 0.5 keeps
+            small predicted variances from drowning the others, 1 gives the means the gradient of half `mse_loss`.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `means`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.gaussian_nll_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0]), jnp.array([1.0, 1.0]))
+        Array(1., dtype=float32)
+
+    References:
+        Nix and Weigend, Estimating the mean and variance of the target probability distribution, 1994.
+        Seitzer et al., On the pitfalls of heteroscedastic uncertainty estimation, 2022 (`beta`).
+    """
+    means, targets, variances = elementwise_inputs(where, means=means, targets=targets, variances=variances)
+    variances = at_least(variances, eps)
+    factors = jax.lax.stop_gradient(variances) ** beta
+    constant = HALF_LOG_2PI if full else 0
+    squares = _half_square(jnp.sqrt(factors) * (targets - means), variances)
+    values = factors * (jnp.log(variances) / 2 + constant) + squares
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@jax.custom_jvp
+def _half_square(errors: Array, variances: Array) -> Array:
+    """The term e² / (2 v), which leaves the dtype only if it does not fit, and so do its derivatives."""
+    return errors * (quotient(errors, variances) / 2)
+
+
+@_half_square.defjvp
+def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    ratio = quotient(*primals)
+    return _half_square(*primals), ratio * (tangents[0] - ratio / 2 * tangents[1])
+
+
+@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+def laplace_nll_loss(
+    locations: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    scales: Float[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-6,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under Laplace distributions.
+
+        log(2b) + |y - location| / b,  b = max(scale, eps)
+
+    `l1_loss` with a predicted uncertainty: less moved by wild targets than `gaussian_nll_loss`. It is the full
+    likelihood. The subgradient of |·| at 0 is 0; below `eps` the scale has no gradient.
+
+    Args:
+        locations: Predicted medians, any shape.
+        targets: The shape of `locations`.
+        scales: Predicted mean absolute deviations b, of the shape of `locations`.
+        eps: Least scale; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `locations`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.laplace_nll_loss(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]), jnp.array([0.5, 1.0]))
+        Array(1.8466, dtype=float32)
+
+    References:
+        Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
+    """
+    locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
+    scales = at_least(scales, eps)
+    # Not the size of the quotient, which may underflow and lose the sign.
+    values = jnp.log(scales) + math.log(2) + quotient(absolute(targets - locations), scales)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"scales": NON_NEGATIVE, "dfs": POSITIVE, "eps": POSITIVE})
+def student_t_nll_loss(
+    locations: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    scales: Float[ArrayLike, "*shape"],
+    dfs: Float[ArrayLike, "*shape"],
+    *,
+    eps: Scalar = 1e-6,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under Student's t distributions.
+
+        (ν + 1)/2 log(1 + z²/ν) + log Γ(ν/2) - log Γ((ν + 1)/2) + log(νπ)/2 + log s
+        z = (y - location)/s,  s = max(scale, eps)
+
+    Heavy tails, whose weight is predicted too: few degrees of freedom ν forgive outliers, ν = 1 is Cauchy's
+    distribution, and ν = inf the normal one, near which nothing cancels. It is the full likelihood. Below `eps` the
+    scale has no gradient.
+
+    Args:
+        locations: Predicted centres, any shape.
+        targets: The shape of `locations`.
+        scales: Predicted scales, of the shape of `locations`: not standard deviations, which are wider.
+        dfs: Predicted degrees of freedom ν, of the shape of `locations`; positive.
+        eps: Least scale; positive.
+        where, weights, reduction: As in `jaxloss.reduce`, per entry.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `locations`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> targets, dfs = jnp.array([0.0, 1.0]), jnp.array([1.0, jnp.inf])
+        >>> jaxloss.student_t_nll_loss(jnp.zeros(2), targets, jnp.ones(2), dfs, reduction="none")
+        Array([1.1447, 1.4189], dtype=float32)
+
+    References:
+        Student, The probable error of a mean, 1908.
+        Lange, Little and Taylor, Robust statistical modeling using the t distribution, 1989.
+    """
+    locations, targets, scales, dfs = elementwise_inputs(
+        where, locations=locations, targets=targets, scales=scales, dfs=dfs
+    )
+    scales = at_least(scales, eps)
+    values = _student_t(targets - locations, scales, dfs)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _student_t(errors: Array, scales: Array, dfs: Array) -> Array:
+    """The likelihood of errors: what tells the distribution from the normal one vanishes with 1/ν."""
+    tails = quotient(jnp.ones_like(dfs), dfs)
+    at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 / (1 + dfs)])))
+    spread = (at_half - at_next) + tails * log1p_deficit(tails) / 2
+    distances = absolute(errors)
+    near = distances < 0.7 * scales * jnp.sqrt(dfs)
+    z = quotient(jnp.where(near, distances, 0), scales)
+    close = jnp.log(scales) + (1 + tails) / 2 * _almost_square(z, dfs)
+    # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²): the log of the scale cancels, and it matters little.
+    distances, scales, dfs = jnp.where(near, 1, jnp.stack([distances, scales, dfs]))
+    root = jnp.sqrt(dfs)
+    excess = jnp.log1p(jnp.square(quotient(scales * root, distances)))
+    far = log_ratio(distances, root) + dfs * log_ratio(distances, scales * root) + (1 + dfs) / 2 * excess
+    return HALF_LOG_2PI + spread + jnp.where(near, close, far)
+
+
+@jax.custom_jvp
+def _almost_square(z: Array, dfs: Array) -> Array:
+    """ν log(1 + z²/ν) where it is close to z²."""
+    return jnp.square(z) * log1p_ratio(jnp.square(z / jnp.sqrt(dfs)))
+
+
+# The derivative by ν is about (z²/ν)²/2, which is made of numbers beyond the dtype if it is not taken at once.
+@_almost_square.defjvp
+def _almost_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    z, dfs = primals
+    share = jnp.square(z / jnp.sqrt(dfs))
+    in_dfs = jnp.square(share) * unit_integral(lambda s, share: s / jnp.square(1 + s * share), share)
+    return _almost_square(z, dfs), 2 * z / (1 + share) * tangents[0] + in_dfs * tangents[1]
+
+
+@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+def gaussian_mixture_nll_loss(
+    means: Float[ArrayLike, "*batch components"],
+    targets: Real[ArrayLike, "*batch"],
+    scales: Float[ArrayLike, "*batch components"],
+    logits: Float[ArrayLike, "*batch components"],
+    *,
+    eps: Scalar = 1e-6,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Negative log-likelihood of targets under mixtures of normal distributions.
+
+        -log Σₖ softmax(logits)ₖ N(y; meanₖ, sₖ²),  s = max(scale, eps)
+
+    The loss of mixture density networks, for targets that have several likely values. It is the full likelihood. A
+    logit of -inf rules its component out; where all are, the loss is inf and its gradient 0. Below `eps` a scale has
+    no gradient.
+
+    Args:
+        means: Predicted means of the components, shape (..., components).
+        targets: The shape of `means` without `axis`.
+        scales: Predicted standard deviations, not variances, of the shape of `means`.
+        logits: Unnormalised log-probabilities of the components, of the shape of `means`.
+        eps: Least scale; positive.
+        axis: The axis of the components.
+        where, weights, reduction: As in `jaxloss.reduce`, per target.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `targets`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> means, scales, logits = jnp.array([[-1.0, 1.0]]), jnp.ones((1, 2)), jnp.zeros((1, 2))
+        >>> jaxloss.gaussian_mixture_nll_loss(means, jnp.array([0.0]), scales, logits)
+        Array(1.4189, dtype=float32)
+
+    References:
+        Bishop, Mixture density networks, 1994.
+    """
+    means, scales, logits, targets = rowwise_inputs(
+        where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
+    )
+    scales = at_least(scales, eps)
+    errors = bounded(quotient(targets[..., None] - means, scales))
+    ruled_out = logits == -jnp.inf
+    nearest = _first_minimum(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)))
+    gaps, least = _half_square_gaps(errors, means, scales, nearest)
+    scores = log_softmax(logits) - jnp.log(scales) - gaps
+    top, log_normalizer = normalizer(scores, scores)
+    values = HALF_LOG_2PI - top - log_normalizer + least
+    impossible = jnp.all(ruled_out, axis=-1)
+    values = with_impossible(values, impossible)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _first_minimum(rows: Array) -> Array:
+    """The index of each row's least entry; unlike `argmin`, it does not bring together what is sharded over devices."""
+    positions = jax.lax.broadcasted_iota(jnp.int32, rows.shape, rows.ndim - 1)
+    least = jnp.min(rows, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(rows == least, positions, rows.shape[-1] - 1), axis=-1)
+
+
+@jax.custom_jvp
+def _half_square_gaps(errors: Array, means: Array, scales: Array, nearest: Array) -> tuple[Array, Array]:
+    """Half the squares of errors in units of the scales, less that of the nearest; and that, as a constant.
+
+    Beside the squares of large errors all else would be lost. What sets means apart may be lost in the errors already.
+    """
+    error, mean, scale = (at_labels(rows, nearest)[..., None] for rows in (errors, means, scales))
+    differences = jnp.where(scales == scale, (mean - means) / scale, errors - error)
+    return bounded(differences * (errors / 2 + error / 2)), (error * (error / 2))[..., 0]
+
+
+@_half_square_gaps.defjvp
+def _half_square_gaps_jvp(
+    primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    gaps, least = _half_square_gaps(*primals)
+    return (gaps, least), (primals[0] * tangents[0], jnp.zeros_like(least))

@@ -1,0 +1,331 @@
+"""Metric learning: losses on the distances and angles between embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
+
+from .._kit import (
+    AT_LEAST_ONE,
+    NON_NEGATIVE,
+    SIGN,
+    Mask,
+    Reduction,
+    Static,
+    Weights,
+    array_function,
+    elementwise_inputs,
+    loss_function,
+    reduce,
+    require_shape,
+    rowwise_inputs,
+)
+from .._math.arithmetic import hinge, poison
+from .._math.dtypes import Scalar
+from .._math.vectors import cosine, norm, one_minus_cosine
+
+
+@loss_function(domains={"eps": NON_NEGATIVE})
+def cosine_distance(
+    predictions: Float[ArrayLike, "*batch features"],
+    targets: Real[ArrayLike, "*batch features"],
+    *,
+    eps: Scalar = 0.0,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """One minus the cosine of the angle between vectors.
+
+        1 - x·y / (max(‖x‖, eps) max(‖y‖, eps))
+
+    For vectors whose length means nothing, such as embeddings; in [0, 2]. It tells vectors apart whose cosine
+    rounds to 1. A zero vector is at distance 1 from all. With `eps = 0` its gradient is 0; else vectors shorter
+    than `eps` are divided by `eps` and differentiated so. optax's `epsilon` bounds the squared length.
+
+    Args:
+        predictions: Vectors, shape (..., features).
+        targets: Vectors, of the shape of `predictions`.
+        eps: Least length by which a vector is divided; not negative.
+        axis: The feature axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per pair.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions` without `axis`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.cosine_distance(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
+        Array(0.5, dtype=float32)
+
+    References:
+        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
+    """
+    predictions, targets = rowwise_inputs(where, axis, predictions=predictions, targets=targets)
+    values = one_minus_cosine(predictions, targets, eps)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@array_function(domains={"eps": NON_NEGATIVE})
+def cosine_similarity(
+    predictions: Float[ArrayLike, "*batch features"],
+    targets: Real[ArrayLike, "*batch features"],
+    *,
+    eps: Scalar = 0.0,
+    axis: int = -1,
+) -> Float[Array, "*batch"]:
+    """Cosine of the angle between vectors.
+
+        x·y / (max(‖x‖, eps) max(‖y‖, eps))
+
+    Not a loss: one minus it is `cosine_distance`. A zero vector has cosine 0 with all; with `eps = 0` its gradient is
+    0, else that of the division by `eps`. optax's `epsilon` bounds the squared length.
+
+    Args:
+        predictions: Vectors, shape (..., features).
+        targets: Vectors, of the shape of `predictions`.
+        eps: Least length by which a vector is divided; not negative.
+        axis: The feature axis.
+
+    Returns:
+        The shape of `predictions` without `axis`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.cosine_similarity(jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]]))
+        Array([0., 1.], dtype=float32)
+
+    References:
+        Salton, Wong and Yang, A vector space model for automatic indexing, 1975.
+    """
+    predictions, targets = rowwise_inputs(None, axis, predictions=predictions, targets=targets)
+    return cosine(predictions, targets, eps)
+
+
+@loss_function(domains={"targets": SIGN})
+def cosine_embedding_loss(
+    x1: Float[ArrayLike, "*batch features"],
+    x2: Float[ArrayLike, "*batch features"],
+    targets: Real[ArrayLike, "*batch"],
+    *,
+    margin: Scalar = 0.0,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Angle of similar vectors, and hinge on the cosine of dissimilar ones.
+
+        1 - cos(x₁, x₂)               where y = 1
+        max(0, cos(x₁, x₂) - margin)  where y = -1
+
+    For embeddings whose length means nothing. A zero vector has cosine 0 with all, and gradient 0; PyTorch adds
+    1e-12 to squared lengths, which shows for vectors shorter than about 1e-4. At the hinge the gradient is that of
+    the slope.
+
+    Args:
+        x1: Vectors, shape (..., features).
+        x2: Vectors, of the shape of `x1`.
+        targets: 1 for similar, -1 for dissimilar, of the shape of `x1` without `axis`; others make the loss NaN.
+        margin: Cosine up to which a dissimilar pair costs nothing, in [-1, 1].
+        axis: The feature axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per pair.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `targets`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> x1, x2 = jnp.array([[1.0, 0.0], [2.0, 0.0]]), jnp.array([[0.0, 1.0], [3.0, 0.0]])
+        >>> jaxloss.cosine_embedding_loss(x1, x2, jnp.array([1, -1]))
+        Array(1., dtype=float32)
+
+    References:
+        PyTorch, torch.nn.CosineEmbeddingLoss, 2016.
+    """
+    x1, x2, targets = rowwise_inputs(where, axis, x1=x1, x2=x2, per_row={"targets": targets})
+    similarity = cosine(poison(jnp.abs(targets) == 1)[..., None] * x1, x2)
+    values = jnp.where(targets > 0, 1 - similarity, hinge(similarity - margin))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"targets": SIGN})
+def hinge_embedding_loss(
+    predictions: Float[ArrayLike, "*shape"],
+    targets: Real[ArrayLike, "*shape"],
+    *,
+    margin: Scalar = 1.0,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Distance of similar pairs, and hinge on the distance of dissimilar ones.
+
+        x                   where y = 1
+        max(0, margin - x)  where y = -1
+
+    For embeddings learnt from pairs: similar ones are pulled together, others pushed apart up to the margin. At the
+    hinge the gradient is that of the slope.
+
+    Args:
+        predictions: Distances, any shape.
+        targets: 1 for similar, -1 for dissimilar, of the shape of `predictions`; others make the loss NaN.
+        margin: Distance from which a dissimilar pair costs nothing.
+        where, weights, reduction: As in `jaxloss.reduce`, per pair.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `predictions`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> jaxloss.hinge_embedding_loss(jnp.array([0.5, 0.25]), jnp.array([1, -1]))
+        Array(0.625, dtype=float32)
+
+    References:
+        Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006.
+    """
+    predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    predictions = poison(jnp.abs(targets) == 1) * predictions
+    values = jnp.where(targets > 0, predictions, hinge(margin - predictions))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(domains={"p": AT_LEAST_ONE})
+def triplet_margin_loss(
+    anchors: Float[ArrayLike, "*batch features"],
+    positives: Float[ArrayLike, "*batch features"],
+    negatives: Float[ArrayLike, "*batch features"],
+    *,
+    margin: Scalar = 1.0,
+    p: Static[float] = 2.0,
+    eps: Scalar = 1e-6,
+    swap: bool = False,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """Hinge on how much nearer an anchor is to a positive than to a negative.
+
+        max(0, d(a, p) - d(a, n) + margin),  d(x, y) = ‖x - y + eps‖ₚ
+
+    For embeddings of faces, places, products. `eps` is added to every difference as in PyTorch; even without it the
+    gradient at coincident points is finite, 0. At the hinge the gradient is that of the slope.
+
+    Args:
+        anchors: Vectors, shape (..., features).
+        positives: Vectors that belong with the anchors, of their shape.
+        negatives: Vectors that do not, of the shape of `anchors`.
+        margin: How much nearer the positive should be.
+        p: Degree of the norm, from 1 to infinity.
+        eps: Added to each difference of coordinates.
+        swap: Whether to use the distance from negative to positive where it is less than from negative to anchor.
+        axis: The feature axis.
+        where, weights, reduction: As in `jaxloss.reduce`, per triplet.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `anchors` without `axis`.
+
+    Raises:
+        ValueError: `p` is less than 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> anchors, positives, negatives = jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 5.5]])
+        >>> jaxloss.triplet_margin_loss(anchors, positives, negatives)
+        Array(0.5, dtype=float32)
+
+    References:
+        Schroff, Kalenichenko and Philbin, FaceNet, 2015.
+        Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks,
+        2016 (`swap`).
+    """
+    anchors, positives, negatives = rowwise_inputs(
+        where, axis, anchors=anchors, positives=positives, negatives=negatives
+    )
+    values = _triplet(anchors, positives, negatives, lambda x, y: norm(x - y + eps, p), margin, swap=swap)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+@loss_function(compiled=False)
+def triplet_margin_with_distance_loss(
+    anchors: Float[ArrayLike, "*batch features"],
+    positives: Float[ArrayLike, "*batch features"],
+    negatives: Float[ArrayLike, "*batch features"],
+    *,
+    distance_function: Callable[[Array, Array], Array],
+    margin: Scalar = 1.0,
+    swap: bool = False,
+    axis: int = -1,
+    where: Mask | None = None,
+    weights: Weights | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Array, "..."]:
+    """`triplet_margin_loss` with a distance of the caller's.
+
+        max(0, d(a, p) - d(a, n) + margin)
+
+    `distance_function` may close over parameters, which are differentiated as usual: it runs in the caller's trace.
+
+    Args:
+        anchors: Vectors, shape (..., features).
+        positives: Vectors that belong with the anchors, of their shape.
+        negatives: Vectors that do not, of the shape of `anchors`.
+        distance_function: Takes two arrays of shape (..., features), returns their distances, shape (...).
+        margin: How much nearer the positive should be.
+        swap: Whether to use the distance from negative to positive where it is less than from negative to anchor.
+        axis: The feature axis; the distance function finds it last.
+        where, weights, reduction: As in `jaxloss.reduce`, per triplet.
+
+    Returns:
+        A scalar, or with reduction "none" the shape of `anchors` without `axis`.
+
+    Raises:
+        ValueError: The distances are not of the shape of the batch.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxloss
+        >>> manhattan = lambda x, y: jnp.sum(jnp.abs(x - y), axis=-1)
+        >>> anchors, positives, negatives = jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 5.5]])
+        >>> jaxloss.triplet_margin_with_distance_loss(anchors, positives, negatives, distance_function=manhattan)
+        Array(2.5, dtype=float32)
+
+    References:
+        Schroff, Kalenichenko and Philbin, FaceNet, 2015.
+    """
+    anchors, positives, negatives = rowwise_inputs(
+        where, axis, anchors=anchors, positives=positives, negatives=negatives
+    )
+
+    def distance(x: Array, y: Array) -> Array:
+        distances = distance_function(x, y)
+        require_shape("the distance", distances, anchors.shape[:-1], "one per triplet")
+        return distances
+
+    values = _triplet(anchors, positives, negatives, distance, margin, swap=swap)
+    return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _triplet(
+    anchors: Array,
+    positives: Array,
+    negatives: Array,
+    distance: Callable[[Array, Array], Array],
+    margin: Scalar,
+    *,
+    swap: bool,
+) -> Array:
+    near, far = distance(anchors, positives), distance(anchors, negatives)
+    if swap:
+        far = jnp.minimum(far, distance(positives, negatives))
+    return hinge(margin + (near - far))

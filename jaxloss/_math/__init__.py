@@ -1,0 +1,1 @@
+"""Arithmetic on arrays, which knows no mask, no reduction and no loss's name."""

@@ -1,0 +1,56 @@
+"""The internals of JAX that value checks stand on, as `jaxloss/_kit/checks.py` says; on the oldest and newest JAX."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import checkify
+
+import jaxloss
+from jaxloss import kit
+
+X = np.array([0.5, 7.0])
+MESSAGE = r"^binary_cross_entropy: probs must be in \[0, 1\], got 7\.0"
+
+loss = functools.partial(jaxloss.binary_cross_entropy, targets=np.ones(2))
+TRANSFORMED: dict[str, Callable[[Any], Any]] = {
+    "jit": jax.jit(loss),
+    "grad": jax.grad(loss),
+    "jvp": lambda x: jax.jvp(loss, (x,), (x,)),
+    "grad of grad": lambda x: jax.grad(lambda x: jnp.sum(jax.grad(loss)(x)))(x),
+    "checkpoint": jax.grad(jax.checkpoint(loss)),
+    "vmap": lambda x: jax.vmap(loss)(jnp.stack([x / 10, x])),
+    "vmap of grad": lambda x: jax.vmap(jax.grad(loss))(jnp.stack([x / 10, x])),
+    "scan": lambda x: jax.lax.scan(lambda carry, x: (carry + loss(x), None), 0.0, jnp.stack([x / 10, x])),
+    "cond": lambda x: jax.lax.cond(x[0] > 0, loss, jnp.sum, x),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_checkify_finds_the_check_inside_of(name: str) -> None:
+    checked = jax.jit(checkify.checkify(TRANSFORMED[name], errors=checkify.user_checks))
+    with pytest.raises(checkify.JaxRuntimeError, match=MESSAGE):
+        checked(X)[0].throw()
+    checked(X / 10)[0].throw()
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_elsewhere_a_check_is_no_effect(name: str) -> None:
+    assert not jax.make_jaxpr(TRANSFORMED[name])(X).effects
+
+
+def test_elsewhere_a_check_leaves_nothing_in_the_program() -> None:
+    unchecked = kit.loss_function()(inspect.unwrap(jaxloss.binary_cross_entropy))
+    programs = [
+        jax.jit(jax.grad(function)).lower(X, X / 10).compile().as_text() or ""
+        for function in (jaxloss.binary_cross_entropy, unchecked)
+    ]
+    operations = [re.findall(r" = \S+ ([\w-]+)\(", program) for program in programs]
+    assert operations[0] == operations[1]
+    assert operations[0]

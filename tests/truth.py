@@ -1,0 +1,120 @@
+"""What a call of the catalogue is in truth: its definition, and the derivatives of that, in exact arithmetic."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import definitions
+import numpy as np
+from catalogue import Call, static_options
+from definitions import NOTHING, Part
+from exact import INF, MP, Exact, gradient, total
+
+
+class Truth(NamedTuple):
+    """A call on a batch, rounded to float64. A derivative is NaN where there is none.
+
+    Attributes:
+        values: Of the entries.
+        reduced: Their mean or sum.
+        inputs: The gradients of that, shaped as the inputs; None for those that are not floating.
+        options: The same for the traced options that were given.
+    """
+
+    values: np.ndarray
+    reduced: float
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+def definition(call: Call) -> Callable[..., Any]:
+    """The definition of a call's loss."""
+    function: Callable[..., Any] = getattr(definitions, call.loss.__name__)
+    return function
+
+
+def truth(call: Call, inputs: tuple[Any, ...], *, reduction: str = "mean", dtype: Any = np.float64) -> Truth:
+    """The truth about a call on inputs that are exact; options are rounded to a dtype, as the loss rounds them.
+
+    Where the loss is infinite there is nothing to differentiate: such an entry is left out of what is reduced.
+    """
+    variables, options = tuple(map(lifted, inputs)), exact_options(call, dtype)
+    batch = next(len(x) for kind, x in zip(call.kinds, inputs, strict=True) if kind.batched)
+    parts = [part if isinstance(part, Part) else Part(part, 1) for part in _parts(call, variables, options, batch)]
+
+    finite = [part if abs(part.value.value) < INF else Part(NOTHING, 0) for part in parts]
+    weight = total(part.weight for part in finite) if reduction == "mean" else Exact(1)
+    reduced = total(part.value for part in finite) / weight if weight else NOTHING
+    leaves = _leaves((variables, options))
+    slopes = dict(zip(map(id, leaves), gradient(reduced, leaves), strict=True))
+    return Truth(
+        np.array([float(part.value.value) for part in parts]),
+        float(reduced.value),
+        tuple(_slopes(variable, slopes) for variable in variables),
+        {name: _slopes(options[name], slopes) for name in call.traced if name in options},
+    )
+
+
+def _parts(call: Call, inputs: tuple[Any, ...], options: dict[str, Any], batch: int) -> list[Any]:
+    function = definition(call)
+    if call.in_batch:
+        return list(function(*inputs, **options))
+    return [
+        function(
+            *(x[row] if kind.batched else x for kind, x in zip(call.kinds, inputs, strict=True)),
+            **{name: option[0] if _is_stretched(call, name) else option for name, option in options.items()},
+        )
+        for row in range(batch)
+    ]
+
+
+def _is_stretched(call: Call, option: str) -> bool:
+    """Whether an option has a batch axis, of size 1: it is the same for all."""
+    return isinstance(call.options.get(option), np.ndarray) and call.options[option].ndim > 1
+
+
+def exact_options(call: Call, dtype: Any) -> dict[str, Any]:
+    """The options that the definition knows, given or by default: static ones constant, others as variables."""
+    parameters = inspect.signature(definition(call)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    options = {name: value for name, value in (defaults | dict(call.options)).items() if name in parameters}
+
+    def exact(name: str, value: Any) -> Any:
+        if callable(value):
+            return getattr(definitions, value.__name__)
+        if name in static_options(call.loss):
+            return MP.mpf(dtype(value).item()) if isinstance(value, float) else value
+        return value if value is None else lifted(np.asarray(value), dtype)
+
+    return {name: exact(name, value) for name, value in options.items()}
+
+
+def lifted(tree: Any, dtype: Any = np.float64) -> Any:
+    """An array, or a tuple of them, as nested lists of exact numbers, or of integers."""
+    if isinstance(tree, tuple):
+        return tuple(lifted(part, dtype) for part in tree)
+    if np.ndim(tree):
+        return [lifted(part, dtype) for part in tree]
+    return Exact(float(dtype(tree))) if _is_float(tree) else int(tree)
+
+
+def _is_float(x: Any) -> bool:
+    return x.dtype.kind not in "biu"  # bfloat16 has a kind of its own
+
+
+def _leaves(tree: Any) -> list[Exact]:
+    if isinstance(tree, dict):
+        return _leaves(list(tree.values()))
+    if isinstance(tree, (list, tuple)):
+        return [leaf for part in tree for leaf in _leaves(part)]
+    return [tree] if isinstance(tree, Exact) else []
+
+
+def _slopes(tree: Any, slopes: dict[int, Any]) -> Any:
+    """The slopes in place of the numbers; None where there are none."""
+    if isinstance(tree, tuple):
+        return tuple(_slopes(part, slopes) for part in tree)
+    if isinstance(tree, list):
+        parts = [_slopes(part, slopes) for part in tree]
+        return None if parts[0] is None else np.array(parts)
+    return np.float64(slopes[id(tree)]) if isinstance(tree, Exact) else None
