@@ -1,12 +1,14 @@
 """The laws of the library, each over every call of the catalogue.
 
-One compiled program per call serves most laws: it evaluates all reductions and the gradient of the mean for inputs,
-options, mask and weights of fixed shapes, and a law is a statement about what it returns.
+A law is a statement about what a compiled program returns, and compiling is what the tests' time goes into. So there are
+three programs, each of which serves several laws: `program`, `in_precision` and `checked`. All else is NumPy: outside
+`jax.jit` each operation of `jax.numpy` would be compiled too.
 """
 
 import inspect
 from collections.abc import Callable
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +18,6 @@ import numpy as np
 import pytest
 from catalogue import CATALOGUE, CLASSES, Call
 from jax.experimental import checkify
-from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxloss
@@ -25,7 +26,6 @@ N = 6
 ALL = np.ones(N, bool)
 ONES = np.ones(N)
 SOME = np.array([True, False, True, True, False, False])
-
 
 Test = Callable[..., None]
 LAWS: dict[bool, list[Test]] = {False: [], True: []}  # of every loss, and of those with labels only
@@ -41,7 +41,13 @@ def law(test: Test) -> Test:
 def dear_law(test: Test) -> Test:
     """The same for a test that compiles programs of its own: of all but the first call of each loss it is slow."""
     LAWS[False].append(test)
-    return over(CATALOGUE, dear=True)(test)
+    return over(CATALOGUE, first_of=attrgetter("loss"))(test)
+
+
+def dearest_law(test: Test) -> Test:
+    """The same for a test that compiles many: of all but the first call of each family it is slow."""
+    LAWS[False].append(test)
+    return over(CATALOGUE, first_of=attrgetter("loss.__module__"))(test)
 
 
 def law_of_labels(test: Test) -> Test:
@@ -50,12 +56,18 @@ def law_of_labels(test: Test) -> Test:
     return over(LABELLED)(test)
 
 
-def over(calls: list[Call], *, dear: bool = False) -> Callable[[Test], Test]:
-    """A test of some calls."""
+def dear_law_of_labels(test: Test) -> Test:
+    """The same for a test that compiles programs of its own."""
+    LAWS[True].append(test)
+    return over(LABELLED, first_of=attrgetter("loss"))(test)
+
+
+def over(calls: list[Call], *, first_of: Callable[[Call], object] | None = None) -> Callable[[Test], Test]:
+    """A test of some calls; given what calls have in common, it is slow for all but the first that have it."""
 
     def parametrized(test: Test) -> Test:
         held = [call for call in calls if test.__name__.removeprefix("test_") not in call.exempt]
-        first = {call.loss: call for call in reversed(held)}
+        first = {first_of(call) if first_of else call: call for call in reversed(held)}
         cases = [
             # The tests of one call stay on one worker, so that its program is compiled once.
             pytest.param(
@@ -63,7 +75,7 @@ def over(calls: list[Call], *, dear: bool = False) -> Callable[[Test], Test]:
                 id=call.name,
                 marks=[
                     pytest.mark.xdist_group(call.name),
-                    *[pytest.mark.slow] * (dear and first[call.loss] is not call),
+                    *[pytest.mark.slow] * (call not in first.values()),
                 ],
             )
             for call in held
@@ -84,10 +96,14 @@ class Outcome(NamedTuple):
     inputs: tuple[Any, ...]
     options: dict[str, Any]
     weights: np.ndarray
+    slope: np.ndarray  # the derivatives of mean and gradient along `directions`
+    curvature: list[np.ndarray]
 
 
 @cache
-def program(call: Call) -> Callable[..., Outcome]:
+def compiled(call: Call) -> Any:
+    """All reductions and derivatives of a call, as a program of inputs, options, mask and weights."""
+
     @jax.jit
     def run(inputs: Any, options: Any, where: Any, weights: Any) -> Outcome:
         floating, rebuild = split((inputs, options, weights))
@@ -96,17 +112,57 @@ def program(call: Call) -> Callable[..., Outcome]:
             inputs, options, weights = rebuild(floating)
             return loss(*inputs, **options, **call.static, where=where, weights=weights, **reduction)
 
-        mean, gradient = jax.value_and_grad(partial(evaluate, call.loss))(floating)
+        value_and_gradient = jax.value_and_grad(partial(evaluate, call.loss))
+        along, _ = split(directions(call, inputs, options, weights))
+        (mean, gradient), (slope, curvature) = jax.jvp(value_and_gradient, (floating,), (along,))
         none, total = (evaluate(call.loss, floating, reduction=reduction) for reduction in ("none", "sum"))
-        return Outcome(
-            none, total, mean, evaluate(jaxloss.partial_mean(call.loss), floating), *rebuild(gradient, fill=False)
-        )
+        parts = evaluate(jaxloss.partial_mean(call.loss), floating)
+        return Outcome(none, total, mean, parts, *rebuild(gradient, fill=False), slope, curvature)
 
+    return run
+
+
+def program(call: Call) -> Callable[..., Outcome]:
     def evaluated(inputs: Any, where: Any = ALL, weights: Any = ONES, **options: Any) -> Outcome:
-        outcome: Outcome = jax.device_get(run(inputs, {**call.traced, **options}, where, weights))
+        outcome: Outcome = jax.device_get(compiled(call)(inputs, {**call.traced, **options}, where, weights))
         return outcome
 
     return evaluated
+
+
+@cache
+def in_precision(call: Call) -> Callable[..., Any]:
+    """The sum and its gradient, as a program of inputs whose precision its caller chooses."""
+
+    @jax.jit
+    def run(inputs: Any) -> Any:
+        floating, rebuild = split(inputs)
+
+        def loss(floating: Any) -> Any:
+            return call.loss(*rebuild(floating), **call.options, reduction="sum")
+
+        return jax.value_and_grad(loss)(floating)
+
+    return lambda inputs, dtype: jax.device_get(run(rounded(inputs, dtype)))
+
+
+@cache
+def checked(call: Call) -> Callable[..., Any]:
+    """The mean and its gradient under `checkify`, with all options given that have numbers for a default."""
+    parameters = inspect.signature(call.loss).parameters.values()
+    defaults = {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
+
+    @jax.jit
+    @partial(checkify.checkify, errors=checkify.user_checks)
+    def run(inputs: Any, where: Any, weights: Any) -> Any:
+        floating, rebuild = split(inputs)
+
+        def loss(floating: Any) -> Any:
+            return call.loss(*rebuild(floating), **{**defaults, **call.options}, where=where, weights=weights)
+
+        return jax.value_and_grad(loss)(floating)
+
+    return run
 
 
 def split(tree: Any) -> tuple[list[Any], Callable[..., Any]]:
@@ -135,15 +191,20 @@ def replaced(inputs: tuple[Any, ...], position: int, value: Any) -> tuple[Any, .
     return (*inputs[:position], value, *inputs[position + 1 :])
 
 
-def directions(call: Call, inputs: tuple[Any, ...], weights: np.ndarray) -> tuple[Any, ...]:
+def directions(call: Call, inputs: tuple[Any, ...], options: Any, weights: Any) -> tuple[Any, ...]:
     """A random direction to differentiate along, 0 for what cannot be moved."""
     rng = np.random.default_rng(1)
 
     def along(tree: Any, *, moved: bool) -> Any:
-        return jax.tree.map(lambda x: moved * rng.normal(size=np.shape(x)) if is_float(x) else x, tree)
+        return jax.tree.map(lambda x: np.asarray(moved * rng.normal(size=np.shape(x))) if is_float(x) else x, tree)
 
     moved = [along(x, moved=not kind.discrete) for kind, x in zip(call.kinds, inputs, strict=True)]
-    return tuple(moved), along(call.traced, moved="option_derivatives" not in call.exempt), along(weights, moved=True)
+    return tuple(moved), along(options, moved="option_derivatives" not in call.exempt), along(weights, moved=True)
+
+
+def rounded(tree: Any, dtype: Any) -> Any:
+    """With what is floating in this dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
 
 def spoilt(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
@@ -212,9 +273,9 @@ def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
         assert not gradient.any()
 
 
-@law
+@dear_law
 def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
-    assert call.loss(*call.inputs((0,)), **call.options) == 0
+    assert float(call.loss(*call.inputs((0,)), **call.options)) == 0
 
 
 # --- what a mask hides, and what must show ----------------------------------------------------------------------------
@@ -267,27 +328,25 @@ def test_an_ignored_label_is_a_mask(call: Call) -> None:
     jax.tree.map(np.testing.assert_array_equal, program(call)(ignored), program(call)(inputs, where=used))
 
 
-@law_of_labels
+@dear_law_of_labels
 def test_every_integer_dtype_means_the_same_label(call: Call) -> None:
     inputs, position = call.inputs((N,)), call.names.index("labels")
-    expected = call.loss(*inputs, **call.options)
-    unsigned = () if inputs[position].min() < 0 else ("uint8", "uint16", "uint32", "uint64")
-    for dtype in ("int8", "int16", "int32", *unsigned):
-        assert_same(call.loss(*replaced(inputs, position, inputs[position].astype(dtype)), **call.options), expected)
-
-
-@law_of_labels
-@pytest.mark.parametrize("wrapping", [np.uint32(2**32 - 100), np.int64(2**32), np.uint64(2**63)])
-def test_labels_do_not_wrap_into_other_labels(call: Call, wrapping: Any) -> None:
-    inputs, position = call.inputs((N,)), call.names.index("labels")
-    labels = np.full_like(inputs[position], wrapping, dtype=wrapping.dtype)
-    assert np.isnan(call.loss(*replaced(inputs, position, labels), **call.options))
+    labels = inputs[position]
+    unsigned = () if labels.min() < 0 else ("uint8", "uint16", "uint32", "uint64")
+    means = jax.jit(lambda *cast: [call.loss(*replaced(inputs, position, x), **call.options) for x in cast])
+    cast = [labels.astype(dtype) for dtype in ("int8", "int16", "int32", "int64", *unsigned)]
+    for mean in means(*cast):
+        assert_same(mean, program(call)(inputs).mean)
+    # Numbers that would be another label, or the ignored one, if they wrapped.
+    wrapping = {"uint32": 2**32 - 100, "int64": 2**32, "uint64": 2**63}
+    beyond = [np.full_like(x, wrapping[x.dtype.name]) if x.dtype.name in wrapping else x for x in cast]
+    assert [bool(np.isnan(mean)) for mean in means(*beyond)] == [x.dtype.name in wrapping for x in cast]
 
 
 # --- transformations --------------------------------------------------------------------------------------------------
 
 
-@dear_law
+@dearest_law
 def test_compiled_is_eager(call: Call) -> None:
     inputs = call.inputs((N,))
     outcome = program(call)(inputs, where=SOME)
@@ -295,42 +354,38 @@ def test_compiled_is_eager(call: Call) -> None:
         assert_same(call.loss(*inputs, **call.options, where=SOME, reduction="none"), outcome.none)
 
 
-def flattened(call: Call) -> tuple[Callable[[Any], Any], Any, Any]:
-    """The mean as a function of one vector of all that is floating, that vector, and a direction to differentiate."""
-    inputs, weights = call.inputs((N,)), np.linspace(0.5, 2.0, N)
-    floating, rebuild = split((inputs, call.traced, weights))
-    flat, unravel = ravel_pytree(floating)
-    direction, _ = ravel_pytree(split(directions(call, inputs, weights))[0])
-
-    def loss(flat: Any) -> Any:
-        inputs, options, weights = rebuild(unravel(flat))
-        return call.loss(*inputs, **options, **call.static, weights=weights)
-
-    return loss, flat, direction
-
-
 @law
 def test_derivatives_are_those_of_the_value(call: Call) -> None:
-    loss, flat, direction = flattened(call)
+    point = call.inputs((N,)), call.traced, np.linspace(0.5, 2.0, N)
+    along = directions(call, *point)
 
-    @jax.jit
-    def derivatives(flat: Any) -> tuple[Any, ...]:
-        reverse, forward_over_reverse = jax.jvp(jax.grad(loss), (flat,), (direction,))
-        return *jax.jvp(loss, (flat,), (direction,)), reverse, forward_over_reverse
+    def moved(step: float) -> tuple[Outcome, list[np.ndarray]]:
+        shifted = jax.tree.map(lambda x, slope: x + step * slope if is_float(x) else x, point, along)
+        inputs, options, weights = shifted
+        outcome = program(call)(inputs, weights=weights, **options)
+        return outcome, jax.tree.leaves((outcome.inputs, outcome.options, outcome.weights))
 
     step = 1e-6
-    _, forward, reverse, curvature = derivatives(flat)
-    above, _, reverse_above, _ = derivatives(flat + step * direction)
-    below, _, reverse_below, _ = derivatives(flat - step * direction)
-    assert_same(forward, (above - below) / (2 * step), 1e-7)
-    assert_same(reverse @ direction, forward, 1e-10)
-    assert_same(curvature, (reverse_above - reverse_below) / (2 * step), 1e-6)
+    (at, gradient), (above, gradient_above), (below, gradient_below) = moved(0), moved(step), moved(-step)
+    assert_same(at.slope, (above.mean - below.mean) / (2 * step), 1e-7)
+    assert_same(sum(np.vdot(x, slope) for x, slope in zip(gradient, split(along)[0], strict=True)), at.slope, 1e-10)
+    differences = [(x - y) / (2 * step) for x, y in zip(gradient_above, gradient_below, strict=True)]
+    assert_same(at.curvature, differences, 1e-6)
 
 
 @pytest.mark.slow
 @law
 def test_transformations_agree_on_the_derivatives(call: Call) -> None:
-    loss, flat, direction = flattened(call)
+    point = call.inputs((N,)), call.traced, np.linspace(0.5, 2.0, N)
+    floating, rebuild = split(point)
+    direction = np.concatenate([x.ravel() for x in split(directions(call, *point))[0]])
+    ends = np.cumsum([x.size for x in floating])[:-1]
+
+    def loss(flat: Any) -> Any:
+        pieces = [part.reshape(x.shape) for part, x in zip(jnp.split(flat, ends), floating, strict=True)]
+        inputs, options, weights = rebuild(pieces)
+        return call.loss(*inputs, **options, **call.static, weights=weights)
+
     gradient = jax.grad(loss)
 
     @jax.jit
@@ -346,7 +401,7 @@ def test_transformations_agree_on_the_derivatives(call: Call) -> None:
             "vmap of hessian": jax.vmap(jax.hessian(loss))(jnp.stack([flat, flat]))[1] @ direction,
         }
 
-    outcome = derivatives(flat)
+    outcome = derivatives(np.concatenate([x.ravel() for x in floating]))
     for name in ("jacfwd", "checkpoint", "vmap"):
         assert_same(outcome[name], outcome["reverse"], 1e-10)
     for name in ("reverse over reverse", "hessian", "vmap of hessian"):
@@ -363,7 +418,7 @@ def test_vmap_is_a_loop(call: Call) -> None:
         return jnp.sum(jax.vmap(lambda *inputs: call.loss(*inputs, **call.options), in_axes=axes)(*rebuilt))
 
     floating, rebuild = split(inputs)
-    gradient = rebuild(jax.jit(jax.grad(total))(floating), fill=False)
+    gradient = rebuild(jax.device_get(jax.jit(jax.grad(total))(floating)), fill=False)
     flat = call.batched(lambda x: x.reshape(N, *x.shape[2:]), inputs)
     for group in range(2):
         rows = np.arange(N) // (N // 2) == group
@@ -373,34 +428,32 @@ def test_vmap_is_a_loop(call: Call) -> None:
                 assert_same(actual[group], wanted[rows])
 
 
-@over([call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], dear=True)
+@over([call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], first_of=attrgetter("loss"))
 def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     inputs = call.inputs((N,))
     scalars = {name: value for name, value in call.traced.items() if value.ndim == 0}
     others = {name: value for name, value in call.options.items() if name not in scalars}
-    sweep = {name: jnp.stack([value, value * 2]) for name, value in scalars.items()}
-    mapped = jax.vmap(lambda scalars: call.loss(*inputs, **others, **scalars))(sweep)
-    call.loss(*inputs, **others, **{name: value[0] for name, value in sweep.items()})
-    traced: list[str] = []
-    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: traced.append(event))
-    looped = [call.loss(*inputs, **others, **{name: value[i] for name, value in sweep.items()}) for i in range(2)]
+
+    def loss(scalars: Any) -> Any:
+        return call.loss(*inputs, **others, **scalars)
+
+    def times(factor: int) -> dict[str, Any]:
+        return {name: value * factor for name, value in scalars.items()}
+
+    mapped = jax.jit(jax.vmap(loss))({name: np.stack([value, value * 2]) for name, value in scalars.items()})
+    assert_same(mapped, np.array([program(call)(inputs, **times(factor)).mean for factor in (1, 2)]))
     if call.loss is not jaxloss.triplet_margin_with_distance_loss:  # it runs in its caller's trace
-        assert not [event for event in traced if "jaxpr_trace" in event]
-    assert_same(mapped, np.array(looped))
+        once, again = (jax.make_jaxpr(partial(loss, times(factor)))().eqns[0].params["jaxpr"] for factor in (1, 2))
+        assert once is again
 
 
 @dear_law
 def test_defaults_given_are_defaults_left_out(call: Call) -> None:
-    parameters = inspect.signature(call.loss).parameters.values()
-    defaults = {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
-    gradient = jax.value_and_grad(call.loss)
-
-    @jax.jit
-    def both(*inputs: Any) -> Any:
-        given, left_out = {**defaults, **call.options}, call.options
-        return [gradient(*inputs, **options, where=SOME) for options in (given, left_out)]
-
-    assert_same(*both(*call.inputs((N,))))
+    inputs = call.inputs((N,))
+    mean, gradient = checked(call)(inputs, SOME, ONES)[1]
+    outcome = program(call)(inputs, where=SOME)
+    assert_same(mean, outcome.mean)
+    assert_same(gradient, jax.tree.leaves(outcome.inputs))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -413,21 +466,15 @@ def test_defaults_given_are_defaults_left_out(call: Call) -> None:
     ids=lambda dtype: dtype.__name__,
 )
 def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
-    floating, rebuild = split(call.inputs((N,)))
-
-    @jax.jit
-    def evaluate(floating: Any) -> Any:
-        return jax.value_and_grad(lambda floating: call.loss(*rebuild(floating), **call.options))(floating)
-
-    halves = [jnp.asarray(x, dtype) for x in floating]
-    value, gradient = evaluate(halves)
-    expected, expected_gradient = evaluate([half.astype(jnp.float32) for half in halves])
+    (entries,) = {len(x) for kind, x in zip(call.kinds, call.edge_inputs(), strict=True) if kind.batched}
+    halves = rounded(call.inputs((entries,)), dtype)  # of the shapes that the edges' law compiles
+    value, gradient = in_precision(call)(halves, dtype)
+    expected, expected_gradient = in_precision(call)(halves, jnp.float32)
     assert value.dtype == expected.dtype == jnp.float32
     assert [g.dtype for g in gradient] == [dtype] * len(gradient)
     assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
     assert_same(value, expected, 1e-6)
-    rounded = [g.astype(dtype).astype(float) for g in expected_gradient]
-    assert_same([g.astype(float) for g in gradient], rounded, 2 * float(jnp.finfo(dtype).eps))
+    assert_same(rounded(gradient, float), rounded(rounded(expected_gradient, dtype), float), 2 * float(jnp.finfo(dtype).eps))
 
 
 @law
@@ -437,21 +484,10 @@ def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     ids=lambda dtype: dtype.__name__,
 )
 def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
-    floating, rebuild = split(call.edge_inputs())
-    floating = [jnp.asarray(x, dtype) for x in floating]
-
-    @jax.jit
-    def evaluate(floating: Any) -> Any:
-        def loss(floating: Any) -> tuple[Any, Any]:
-            values = call.loss(*rebuild(floating), **call.options, reduction="none")
-            return jnp.sum(values), values
-
-        return jax.grad(loss, has_aux=True)(floating)
-
-    gradient, values = evaluate(floating)
-    assert not jnp.isnan(values).any()
+    total, gradient = in_precision(call)(call.edge_inputs(), dtype)
+    assert not np.isnan(total)
     for leaf in gradient:
-        assert jnp.isfinite(leaf).all()
+        assert np.isfinite(leaf).all()
 
 
 # --- value checks -----------------------------------------------------------------------------------------------------
@@ -459,19 +495,10 @@ def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
 
 @dear_law
 def test_checkify_names_the_culprit(call: Call) -> None:
-    inputs = call.inputs((N,))
-
-    @jax.jit
-    @partial(checkify.checkify, errors=checkify.user_checks)
-    def checked(inputs: Any, where: Any, weights: Any) -> Any:
-        floating, rebuild = split(inputs)
-        return jax.grad(lambda floating: call.loss(*rebuild(floating), **call.options, where=where, weights=weights))(
-            floating
-        )
-
-    checked(inputs, ALL, ONES)[0].throw()
+    inputs, check = call.inputs((N,)), checked(call)
+    check(inputs, ALL, ONES)[0].throw()
     with pytest.raises(checkify.JaxRuntimeError, match=rf"^{call.loss.__name__}: weights must be .* -2\.0"):
-        checked(inputs, ALL, spoilt(ONES, ~SOME, -2.0))[0].throw()
+        check(inputs, ALL, spoilt(ONES, ~SOME, -2.0))[0].throw()
     for position, kind in enumerate(call.kinds):
         if kind.invalid is not None:
             bad = replaced(inputs, position, spoilt(inputs[position], ~SOME, kind.invalid))
@@ -479,16 +506,14 @@ def test_checkify_names_the_culprit(call: Call) -> None:
                 checkify.JaxRuntimeError,
                 match=rf"^{call.loss.__name__}: {call.names[position]} must be .* {kind.invalid}",
             ):
-                checked(bad, ALL, ONES)[0].throw()
-            checked(bad, SOME, ONES)[0].throw()
+                check(bad, ALL, ONES)[0].throw()
+            check(bad, SOME, ONES)[0].throw()
 
 
 # JAX starts a program with effects from Python, with all of a training step's arguments.
 @law
 def test_value_checks_are_no_effects(call: Call) -> None:
-    floating, rebuild = split(call.inputs((N,)))
-    gradient = jax.grad(lambda floating: call.loss(*rebuild(floating), **call.options, where=ALL, weights=ONES))
-    assert not jax.make_jaxpr(gradient)(floating).effects
+    assert not compiled(call).trace(call.inputs((N,)), call.traced, ALL, ONES).jaxpr.effects
 
 
 # --- devices ----------------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""What holds for any shape, dtype, mask, weights and hyperparameters, tried on those that hypothesis draws.
+"""What holds for any shape, dtype, mask, weights and hyperparameters.
 
-Every call is compared with the same loss in double precision, entry by entry, and NumPy's sums of these.
+A form of call (shape, dtype, reduction, which mask and weights) is a program to compile: each call of the catalogue has
+a few, picked by its name. What goes into the program hypothesis draws. Every call is compared with the same loss in
+double precision, entry by entry, and NumPy's sums of these.
 """
 
-from collections.abc import Callable
-from functools import cache
+from operator import attrgetter
+from random import Random
 from typing import Any, NamedTuple
 
 import jax
@@ -14,119 +16,105 @@ import pytest
 from catalogue import CATALOGUE, Call
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_laws import is_float, over
+from test_laws import N, is_float, over, program, rounded
 
-import jaxloss
-
-N = 6
 SHAPES = [(), (1,), (N,), (2, 3), (1, 3, 2), (0,), (2, 0)]
 DTYPES = [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64]
+OPTIONAL = ["absent", "absent", "scalar", "whole", "stretched"]
 
 # In the others an entry's loss depends on the rest of its batch, or there is one batch axis only.
 APART = [call for call in CATALOGUE if not {"mask_is_indexing", "several_batch_axes"} & call.exempt]
 
 
-class Drawn(NamedTuple):
-    """What hypothesis chose."""
+class Form(NamedTuple):
+    """A way of calling, which is one program."""
 
     shape: tuple[int, ...]
     dtype: Any
-    seed: int
-    where: np.ndarray | None
-    weights: np.ndarray | None
+    where: str
+    weights: str
     reduction: str
-    factor: float
 
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
+
+def forms(call: Call, count: int) -> list[Form]:
+    choose = Random(call.name).choice
+    return [
+        Form(
+            *(choose(SHAPES), choose(DTYPES)),
+            *(choose(OPTIONAL), choose(OPTIONAL), choose(["none", "sum", "mean"])),
+        )
+        for _ in range(count)
+    ]
 
 
 @st.composite
-def drawings(draw: st.DrawFn) -> Drawn:
-    shape = draw(st.sampled_from(SHAPES))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-
-    def some_shape() -> tuple[int, ...]:
-        """A scalar's, the loss's, or its with axes of size 1."""
-        kept = draw(st.sampled_from(["scalar", "whole", "stretched"]))
-        return () if kept == "scalar" else tuple(1 if kept == "stretched" and i % 2 else n for i, n in enumerate(shape))
-
-    return Drawn(
-        shape,
-        draw(st.sampled_from(DTYPES)),
-        draw(st.integers(0, 999)),
-        np.asarray(rng.random(some_shape()) < 0.6) if draw(st.booleans()) else None,
-        np.asarray(rng.integers(0, 3, some_shape()) * 0.75) if draw(st.booleans()) else None,
-        draw(st.sampled_from(["none", "sum", "mean"])),
-        draw(st.floats(0.5, 1.0)),
-    )
+def arrays(draw: st.DrawFn, shape: tuple[int, ...], kind: str, values: list[Any]) -> np.ndarray | None:
+    """A scalar, an array of the loss's shape, or of its with axes of size 1."""
+    if kind == "absent":
+        return None
+    if kind == "scalar":
+        shape = ()
+    if kind == "stretched":
+        shape = tuple(1 if axis % 2 else n for axis, n in enumerate(shape))
+    size = int(np.prod(shape))
+    chosen = draw(st.lists(st.sampled_from(range(len(values))), min_size=size, max_size=size))
+    return np.take(values, np.array(chosen, int)).reshape(shape)
 
 
-@cache
-def entry_by_entry(call: Call) -> Any:
-    """The loss and the share in the mean of each entry of a batch, in double precision."""
-    axes = tuple(0 if kind.batched else None for kind in call.kinds)
-
-    @jax.jit
-    def evaluate(inputs: Any, options: Any) -> jaxloss.PartialMean:
-        partial_loss = jaxloss.partial_mean(call.loss)
-        return jax.vmap(lambda *inputs: partial_loss(*inputs, **options, **call.static), in_axes=axes)(*inputs)
-
-    return evaluate
+def entry_by_entry(call: Call, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each entry and its share in the mean, in double precision."""
+    alone = [program(call)(inputs, where=np.arange(N) == i, **options).partial for i in range(N)]
+    return np.array([part.total for part in alone]), np.array([part.weight for part in alone])
 
 
-def expected(call: Call, drawn: Drawn, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    losses, shares = (np.asarray(x)[: drawn.size] for x in jax.tree.leaves(entry_by_entry(call)(inputs, options)))
-    where, weights = (
-        np.broadcast_to(default if option is None else option, drawn.shape).ravel()
-        for option, default in ((drawn.where, True), (drawn.weights, 1.0))
-    )
-    with np.errstate(invalid="ignore"):  # a weight of 0 does not shield from an infinite loss
-        values = np.where(where, weights * losses, 0)
-    total = np.where(where, weights * shares, 0).sum()
-    return {
-        "none": values.reshape(drawn.shape),
-        "sum": values.sum(),
-        "mean": values.sum() / total if total else 0,
-    }[drawn.reduction]
-
-
-def hold(call: Call, drawn: Drawn) -> None:
-    scalars = {name: value * drawn.factor for name, value in call.traced.items() if is_float(value) and value.ndim == 0}
-    options = call.traced | scalars
-    rounded = jax.tree.map(lambda x: np.asarray(x, drawn.dtype) if is_float(x) else x, call.inputs((N,), drawn.seed))
-    doubled = jax.tree.map(lambda x: np.asarray(x, float) if is_float(x) else x, rounded)
-    inputs = call.batched(lambda x: x[: drawn.size].reshape((*drawn.shape, *x.shape[1:])), rounded)
+def hold(call: Call, form: Form, seed: int, factor: float, where: np.ndarray | None, weights: np.ndarray | None) -> None:
+    size = int(np.prod(form.shape))
+    options = {name: value * factor for name, value in call.traced.items() if is_float(value) and value.ndim == 0}
+    given = rounded(call.inputs((N,), seed), form.dtype)
+    inputs = call.batched(lambda x: x[:size].reshape((*form.shape, *x.shape[1:])), given)
     found = call.loss(
-        *inputs, **options, **call.static, where=drawn.where, weights=drawn.weights, reduction=drawn.reduction
+        *inputs, **call.traced | options, **call.static, where=where, weights=weights, reduction=form.reduction
     )
-    double = drawn.dtype == jnp.float64
+    double = form.dtype == jnp.float64
     assert found.dtype == (jnp.float64 if double else jnp.float32)
+
+    losses, shares = (x[:size].reshape(form.shape) for x in entry_by_entry(call, rounded(given, float), options))
+    counted = np.broadcast_to(True if where is None else where, form.shape)
+    multipliers = np.broadcast_to(1.0 if weights is None else weights, form.shape)
+    with np.errstate(invalid="ignore"):  # a weight of 0 does not shield from an infinite loss
+        values = np.where(counted, multipliers * losses, 0)
+    total = np.where(counted, multipliers * shares, 0).sum()
+    mean = values.sum() / total if total else 0
+    expected = {"none": values, "sum": values.sum(), "mean": mean}[form.reduction]
     tolerance = 1e-9 if double else 1e-4  # the inputs are not extreme
-    np.testing.assert_allclose(found, expected(call, drawn, doubled, options), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
-@over(APART, dear=True)
+def hold_for_any(call: Call, form: Form) -> None:
+    settings(max_examples=4, deadline=None, derandomize=True, database=None)(
+        given(
+            seed=st.integers(0, 999),
+            factor=st.floats(0.5, 1.0),
+            where=arrays(form.shape, form.where, [True, False]),
+            weights=arrays(form.shape, form.weights, [0.0, 0.75, 1.5]),
+        )(lambda **drawn: hold(call, form, **drawn))
+    )()
+
+
+@over(APART, first_of=attrgetter("loss"))
 def test_any_call_is_the_sum_of_its_entries(call: Call) -> None:
-    settings(max_examples=4, deadline=None, derandomize=True, database=None)(holding(call))()
+    for form in forms(call, 2):
+        hold_for_any(call, form)
 
 
 @pytest.mark.slow
 @over(APART)
 def test_many_calls_are_the_sums_of_their_entries(call: Call) -> None:
-    settings(max_examples=10, deadline=None, derandomize=True, database=None)(holding(call))()
+    for form in forms(call, 10)[2:]:
+        hold_for_any(call, form)
 
 
-def holding(call: Call) -> Callable[[], None]:
-    @given(drawings())
-    def held(drawn: Drawn) -> None:
-        hold(call, drawn)
-
-    return held
-
-
-@over(CATALOGUE, dear=True)
+@over(CATALOGUE, first_of=attrgetter("loss"))
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_no_input_is_broadcast(call: Call, data: st.DataObject) -> None:
