@@ -1,6 +1,7 @@
 """One line per call of a loss: what it takes, with which options, and which laws it is exempt from.
 
-The laws of `test_laws.py` run over every line. A new loss needs one here, and nothing else, to be held to all of them.
+Over every line run the laws of `test_laws.py`, the comparison with its definition, and the study of accuracy. A new
+loss needs one here, and its definition, to be held to all of them.
 """
 
 import inspect
@@ -9,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+import awkward
 import jax
 import numpy as np
+from awkward import Draw, softmax
 
 import jaxloss
 from jaxloss._kit.decorator import loss_of
@@ -18,6 +21,7 @@ from jaxloss._kit.decorator import loss_of
 CLASSES = 5
 SYMBOLS = 3
 FRAMES = 5
+PIXELS = 4
 
 # Every public loss by its name.
 LOSSES: dict[str, Callable[..., jax.Array]] = {
@@ -40,8 +44,10 @@ class Input:
     """One kind of argument.
 
     Attributes:
-        sample: Makes it for a batch shape, away from kinks.
-        edges: Entries where gradients are prone to break, stacked along the first axis.
+        sample: Makes it for a batch shape, away from kinks: for the laws, and beside the definition.
+        edges: Entries where gradients are prone to break, stacked along the first axis: they have to be finite there.
+        awkward: Draws entries on which floats lose digits, given the inputs before it: for the study of accuracy. By
+            default `sample` and `edges` in turns.
         batched: Whether it has an entry per loss, unlike parameters.
         invalid: A value that is not allowed, which checkify has to find.
         discrete: Whether values between its own mean nothing, so that it has no derivative.
@@ -49,18 +55,27 @@ class Input:
 
     sample: Sampler
     edges: Any = None
+    awkward: Callable[..., np.ndarray] | None = None
     batched: bool = True
     invalid: float | None = None
     discrete: bool = False
+
+    def drawn(self, draw: Draw, *before: Any) -> Any:
+        """Awkward ones, after the inputs before it."""
+        if self.awkward is not None:
+            return self.awkward(draw, *before)
+        if not self.batched:
+            return self.sample(draw.rng, ())
+        ordinary = self.sample(draw.rng, (draw.count,))
+        return ordinary if self.edges is None else draw.either(0.5, draw.rng.choice(self.edges, draw.count), ordinary)
 
 
 def _normal(*entry: int, scale: float = 1.0) -> Sampler:
     return lambda rng, batch: scale * rng.normal(size=(*batch, *entry))
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits)
-    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+def _uniform(low: float, high: float, *entry: int) -> Sampler:
+    return lambda rng, batch: rng.uniform(low, high, (*batch, *entry))
 
 
 def _label_lists(rng: np.random.Generator, batch: tuple[int, ...]) -> np.ndarray:
@@ -73,59 +88,75 @@ def _rows(*rows: list[float]) -> np.ndarray:
     return np.array([(row * CLASSES)[:CLASSES] for row in rows])
 
 
-REAL = Input(_normal(), np.array([0.0, 1.0, -1.0, 1e-20, 1e4, -1e4]))
-LOGIT = Input(_normal(scale=2.0), np.array([0.0, 1.0, 1e4, -1e4, 1e30, -1e30]))
-LOG_RATE = Input(_normal(), np.array([0.0, 1.0, -1e4, 40.0]))
-PROB = Input(lambda rng, batch: rng.uniform(0.1, 0.9, batch), np.array([0.0, 1.0, 0.5, 1e-30]), invalid=1.5)
-BIT = Input(lambda rng, batch: rng.integers(0, 2, batch).astype(float), np.array([0.0, 1.0]), invalid=-0.5)
+REAL = Input(_normal(), np.array([0.0, 1.0, -1.0, 1e-20, 1e4, -1e4]), awkward.real)
+LOGIT = Input(_normal(scale=2.0), np.array([0.0, 1.0, 1e4, -1e4, 1e30, -1e30]), awkward.logit)
+LOG_RATE = Input(_normal(), np.array([0.0, 1.0, -1e4, 40.0]), awkward.log_rate)
+PROB = Input(_uniform(0.1, 0.9), np.array([0.0, 1.0, 0.5, 1e-30]), awkward.prob, invalid=1.5)
+BIT = Input(lambda rng, batch: rng.integers(0, 2, batch).astype(float), np.array([0.0, 1.0]), awkward.bit, invalid=-0.5)
 SIGN = Input(lambda rng, batch: rng.choice([-1.0, 1.0], batch), np.array([-1.0, 1.0]), invalid=0.5, discrete=True)
-COUNT = Input(lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1.0, 2.0, 1e4]), invalid=-3.0)
-ABOVE_MINUS_ONE = Input(
-    lambda rng, batch: rng.uniform(-0.9, 3.0, batch), np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]), invalid=-3.0
+COUNT = Input(
+    lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1.0, 2.0, 1e4]), awkward.count, invalid=-3.0
 )
-RATE = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e30]))
-MEAN_COUNT = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-30, 1.0, 1e4]), invalid=-2.0)
-DISPERSION = Input(lambda rng, batch: rng.uniform(0.2, 2.0, batch), np.array([0.0, 1e-8, 1.0, 1e8]), invalid=-2.0)
-DF = Input(lambda rng, batch: rng.uniform(0.5, 5.0, batch), np.array([1e-3, 1.0, 1e8, np.inf]), invalid=-2.0)
-AMOUNT = Input(lambda rng, batch: rng.uniform(0.5, 3.0, batch), np.array([0.0, 1e-10, 1.0, 1e4]), invalid=-2.0)
+ABOVE_MINUS_ONE = Input(
+    _uniform(-0.9, 3.0), np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]), awkward.above_minus_one, invalid=-3.0
+)
+RATE = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e30]), awkward.scale)
+MEAN_COUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e4]), awkward.scale, invalid=-2.0)
+DISPERSION = Input(_uniform(0.2, 2.0), np.array([0.0, 1e-8, 1.0, 1e8]), awkward.scale, invalid=-2.0)
+DF = Input(_uniform(0.5, 5.0), np.array([1e-3, 1.0, 1e8, np.inf]), lambda d, *_: awkward.positive(d), invalid=-2.0)
+AMOUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-10, 1.0, 1e4]), awkward.positive, invalid=-2.0)
 MEAN_AMOUNT = replace(AMOUNT, edges=np.array([1e-10, 1.0, 1.0001, 1e4]))
-LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), invalid=77)
+LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), awkward.label, invalid=77)
 
 _LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
-LOGITS = Input(_normal(CLASSES, scale=2.0), _rows(*_LOGIT_ROWS, [1e38, -1e38]))
+LOGITS = Input(_normal(CLASSES, scale=2.0), _rows(*_LOGIT_ROWS, [1e38, -1e38]), awkward.class_logits)
 WEIGHTED_LOGITS = replace(LOGITS, edges=_rows(*_LOGIT_ROWS))  # three times 2e38 is beyond float32
 LOG_PROBS = Input(
-    lambda rng, batch: np.log(_softmax(rng.normal(size=(*batch, CLASSES)))), _rows([-1.6], [0.0, -np.inf, -1e30])
+    lambda rng, batch: np.log(softmax(rng.normal(size=(*batch, CLASSES)))),
+    _rows([-1.6], [0.0, -np.inf, -1e30]),
+    awkward.log_probs,
 )
 SCORES = replace(LOGITS, edges=_rows([0.0], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]))
 SIMPLEX = Input(
-    lambda rng, batch: _softmax(rng.normal(size=(*batch, CLASSES))), _rows([0.2], [1.0, 0.0, 0.0, 0.0, 0.0], [0.0])
+    lambda rng, batch: softmax(rng.normal(size=(*batch, CLASSES))),
+    _rows([0.2], [1.0, 0.0, 0.0, 0.0, 0.0], [0.0]),
+    awkward.distribution,
 )
 DISTRIBUTION = replace(SIMPLEX, invalid=-0.5)
-AMOUNTS = Input(
-    lambda rng, batch: rng.uniform(0.1, 2.0, (*batch, CLASSES)), _rows([0.2], [1.0, 0.0, 3.0], [0.0]), invalid=-2.0
-)
-LATENTS = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e4, -1e4, 1e-20]))
-LOG_VARIANCES = Input(_normal(CLASSES), _rows([0.0], [1.0, -1e4, 40.0, 1e-20]))
-SCALES = Input(lambda rng, batch: rng.uniform(0.5, 2.0, (*batch, CLASSES)), _rows([1.0], [0.0, 1e-30, 1e30, 2.0]))
+PREDICTED = replace(DISTRIBUTION, awkward=awkward.predicted)
+AMOUNTS = Input(_uniform(0.1, 2.0, CLASSES), _rows([0.2], [1.0, 0.0, 3.0], [0.0]), awkward.amounts, invalid=-2.0)
+LATENTS = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e4, -1e4, 1e-20]), awkward.vector)
+LOG_VARIANCES = Input(_normal(CLASSES), _rows([0.0], [1.0, -1e4, 40.0, 1e-20]), awkward.log_variances)
+SCALES = Input(_uniform(0.5, 2.0, CLASSES), _rows([1.0], [0.0, 1e-30, 1e30, 2.0]), awkward.scales)
 BITS = Input(
-    lambda rng, batch: rng.integers(0, 2, (*batch, CLASSES)).astype(float), _rows([0.0], [1.0], [1.0, 0.0]), invalid=2.0
+    lambda rng, batch: rng.integers(0, 2, (*batch, CLASSES)).astype(float),
+    _rows([0.0], [1.0], [1.0, 0.0]),
+    awkward.bits,
+    invalid=2.0,
 )
-LABEL_LISTS = Input(_label_lists, _rows([-1], [3, -1], [0, 1, 2, 3, 4], [1, 1, 0, -1]).astype(int), invalid=77)
-VECTOR = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e-25], [1e25, -1e25], [1e25, 1e-25], [0.0, 1.0, 0.0], [1e-40]))
+LABEL_LISTS = Input(
+    _label_lists, _rows([-1], [3, -1], [0, 1, 2, 3, 4], [1, 1, 0, -1]).astype(int), awkward.label_lists, invalid=77
+)
+VECTOR = Input(
+    _normal(CLASSES),
+    _rows([0.0], [1.0], [1e-25], [1e25, -1e25], [1e25, 1e-25], [0.0, 1.0, 0.0], [1e-40]),
+    awkward.vector,
+)
 
-SAMPLES = Input(_normal(3), _rows([0.0], [1.0], [1e25, -1e25, 1e-25])[:, :3])
+SAMPLES = Input(_normal(3), _rows([0.0], [1.0], [1e25, -1e25, 1e-25])[:, :3], awkward.samples)
 
-FEATURES = VECTOR
+FEATURES = replace(VECTOR, awkward=lambda d: awkward.hidden(d, CLASSES))
 HEAD = Input(lambda rng, batch: rng.normal(size=(CLASSES, 4)), batched=False)
 TAILS = Input(
     lambda rng, batch: tuple((rng.normal(size=(CLASSES, 3)), rng.normal(size=(3, size))) for size in (2, 3)),
     batched=False,
 )
-HIDDEN = Input(_normal(4), _rows([0.0], [1.0], [1e-25], [0.0, 1.0, 0.0], [1e-40])[:, :4])
+HIDDEN = Input(
+    _normal(4), _rows([0.0], [1.0], [1e-25], [0.0, 1.0, 0.0], [1e-40])[:, :4], lambda d: awkward.hidden(d, 4)
+)
 KERNEL = Input(lambda rng, batch: rng.normal(size=(4, CLASSES)), batched=False)
 ADAPTIVE_LABEL = Input(lambda rng, batch: rng.integers(0, 7, batch), np.arange(7), invalid=77)
-FRAME_LOGITS = Input(_normal(FRAMES, CLASSES), np.zeros((1, FRAMES, CLASSES)))
+FRAME_LOGITS = Input(_normal(FRAMES, CLASSES), np.zeros((1, FRAMES, CLASSES)), lambda d: awkward.frames(d, FRAMES))
 SYMBOL_LISTS = Input(
     lambda rng, batch: rng.integers(1, 4, (*batch, SYMBOLS)), np.array([[1, 1, 1], [1, 2, 3]]), invalid=77
 )
@@ -135,22 +166,22 @@ FRAME_COUNT = Input(
 SYMBOL_COUNT = Input(lambda rng, batch: rng.integers(1, SYMBOLS + 1, batch), np.array([0, SYMBOLS]), invalid=77)
 
 IMAGE = Input(
-    lambda rng, batch: rng.uniform(0.1, 0.9, (*batch, 4, CLASSES)),
+    _uniform(0.1, 0.9, PIXELS, CLASSES),
     np.stack(
-        [np.broadcast_to(row, (4, CLASSES)) for row in _rows([0.0], [1.0], [0.5], [1e-30], [1.0, 0.0], [1e-25, 0.0])]
+        [np.broadcast_to(row, (PIXELS, CLASSES)) for row in _rows([0.0], [1.0], [0.5], [1e-30], [1.0, 0.0], [1e-25, 0])]
     ),
+    lambda d, *before: awkward.image(d, PIXELS, *before),
     invalid=1.5,
 )
 LABEL_IMAGE = Input(
-    lambda rng, batch: rng.integers(0, CLASSES, (*batch, 4)),
+    lambda rng, batch: rng.integers(0, CLASSES, (*batch, PIXELS)),
     np.array([[0, 0, 0, 0], [0, 1, 2, 3], [1, 4, 4, 4]]),
+    awkward.label_image,
     invalid=77,
 )
 MEMBERSHIPS = replace(IMAGE, invalid=-0.5)
 RELEVANCE = Input(
-    lambda rng, batch: rng.uniform(0.1, 3.0, (*batch, CLASSES)),
-    _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]),
-    invalid=-2.0,
+    _uniform(0.1, 3.0, CLASSES), _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]), awkward.distribution, invalid=-2.0
 )
 ID = Input(lambda rng, batch: 7 - 9 * rng.integers(0, 2, batch), np.array([7, -2, 10**6]))
 
@@ -167,8 +198,8 @@ BIAS = np.array([0.5, -1.0, 0.0, 2.0])
 LOG_PRIOR = np.log([0.5, 0.2, 0.1, 0.15, 0.05])
 EVERY_OPTION: dict[str, Any] = {"class_weights": CLASS_WEIGHTS, "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
-PIXELS = np.array([[True, True, False, True]])
-ITEMS = np.array([[True, False, True, True, True]])
+SOME_PIXELS = np.array([[True, True, False, True]])
+SOME_ITEMS = np.array([[True, False, True, True, True]])
 SMOOTH: dict[str, Any] = {"smooth_nr": 0.3, "smooth_dr": 0.7}
 LINEAR_OPTIONS = EVERY_OPTION | {"bias": np.array([0.5, -1.0, 0.0, 2.0, 1.0]), "softcap": 3.0}
 
@@ -232,6 +263,13 @@ class Call:
         """Random inputs, the same for the same seed."""
         rng = np.random.default_rng(seed)
         return tuple(kind.sample(rng, batch) for kind in self.kinds)
+
+    def awkward_inputs(self, draw: Draw) -> tuple[Any, ...]:
+        """Random inputs on which floats lose digits."""
+        inputs: tuple[Any, ...] = ()
+        for kind in self.kinds:
+            inputs = (*inputs, kind.drawn(draw, *inputs))
+        return inputs
 
     def edge_inputs(self) -> tuple[Any, ...]:
         """Every combination of the inputs' edges, as one batch."""
@@ -383,13 +421,13 @@ CATALOGUE = [
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan),
     call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan, margin=0.3, swap=True),
     # Divergence.
-    call(jaxloss.kl_div, LOG_PROBS, DISTRIBUTION),
+    call(jaxloss.kl_div, LOG_PROBS, PREDICTED),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
     call(jaxloss.generalized_kl_div, LOG_PROBS, AMOUNTS),
-    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION),
+    call(jaxloss.js_div, LOG_PROBS, PREDICTED),
     call(jaxloss.js_div, LOG_PROBS, LOG_PROBS, beta=0.3, log_target=True),
-    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION, beta=0.0, exempt=("option_derivatives",)),  # it jumps there
-    call(jaxloss.js_div, LOG_PROBS, DISTRIBUTION, beta=1.0, exempt=("option_derivatives",)),
+    call(jaxloss.js_div, LOG_PROBS, PREDICTED, beta=0.0, exempt=("option_derivatives",)),  # it jumps there
+    call(jaxloss.js_div, LOG_PROBS, PREDICTED, beta=1.0, exempt=("option_derivatives",)),
     call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES),
     call(jaxloss.gaussian_kl, LATENTS, LOG_VARIANCES, **PRIOR, exempt=("several_batch_axes",)),
     # Metric. The weights of circle_loss are held constant by definition.
@@ -405,7 +443,7 @@ CATALOGUE = [
     ),
     # Ranking. `valid` has the rank of the scores, as the prior of gaussian_kl has that of the means.
     call(jaxloss.ranking_softmax_loss, LOGITS, RELEVANCE),
-    call(jaxloss.ranking_softmax_loss, LOGITS, RELEVANCE, valid=ITEMS, exempt=("several_batch_axes",)),
+    call(jaxloss.ranking_softmax_loss, LOGITS, RELEVANCE, valid=SOME_ITEMS, exempt=("several_batch_axes",)),
     # Segmentation. `valid` has the rank of the pixels; unless `space` counts from the last axis, images have one axis.
     call(jaxloss.dice_loss, IMAGE, LABEL_IMAGE, exempt=("several_batch_axes",)),
     call(
@@ -420,7 +458,7 @@ CATALOGUE = [
         jaxloss.dice_loss,
         *(IMAGE, MEMBERSHIPS),
         class_weights=CLASS_WEIGHTS,
-        valid=PIXELS,
+        valid=SOME_PIXELS,
         space=-2,
         **SMOOTH,
         exempt=("several_batch_axes",),
@@ -430,7 +468,7 @@ CATALOGUE = [
         jaxloss.generalized_dice_loss,
         *(IMAGE, LABEL_IMAGE),
         class_weights=CLASS_WEIGHTS,
-        valid=PIXELS,
+        valid=SOME_PIXELS,
         **SMOOTH,
         exempt=("several_batch_axes",),
     ),
@@ -442,7 +480,7 @@ CATALOGUE = [
         alpha=0.3,
         beta=0.7,
         gamma=0.75,
-        valid=PIXELS,
+        valid=SOME_PIXELS,
         **SMOOTH,
         exempt=("several_batch_axes",),
     ),

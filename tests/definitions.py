@@ -38,7 +38,7 @@ Matrix = Sequence[Row]
 Numbers = Sequence[Number]
 
 PI: float = MP.pi
-TINY: float = MP.mpf("1e-30")
+TINY: float = MP.mpf("1e-80")
 NOTHING = Exact(0)
 IMPOSSIBLE = Exact(INF)
 
@@ -54,7 +54,7 @@ IGNORED = Part(NOTHING, 0)
 
 
 def aside(number: Number, *singular: int) -> Number:
-    """The number, or one close to it where a formula divides 0 by 0: of 100 digits that leaves enough."""
+    """The number, or one close to it where a formula divides 0 by 0: that leaves digits enough."""
     return number + TINY if number in singular else number
 
 
@@ -82,7 +82,8 @@ def norm(x: Row, p: Number) -> Exact:
 def cosine(x: Row, y: Row, eps: Number = 0) -> Exact:
     """0 where a vector is zero; one shorter than `eps` is divided by that."""
     product = largest([norm(x, 2), eps]) * largest([norm(y, 2), eps])
-    return dot(x, y) / product if product else kink(0, *x, *y)
+    zeros = (vector for vector in (x, y) if not any(vector))
+    return dot(x, y) / product if product else kink(0, *itertools.chain.from_iterable(zeros))
 
 
 # --- regression -------------------------------------------------------------------------------------------------------
@@ -199,7 +200,10 @@ def poisson_nll_loss(
 
 
 def negative_binomial_nll_loss(means: Exact, targets: Exact, dispersions: Exact, eps: Number = 1e-6) -> Exact:
-    mean = largest([means, eps]) if targets > 0 else means
+    if targets == 0:  # where the mean may be 0 too
+        mean, targets = means, kink(0, targets)
+    else:
+        mean = largest([means, eps])
     if dispersions == 0:  # a Poisson distribution, and the first term of the series in the dispersion
         first = -(mean**2) / 2 + targets * mean - targets * (targets - 1) / 2
         value = mean + log_gamma(targets + 1) + dispersions * first
@@ -462,12 +466,11 @@ def _projected(logits: Row, power: float) -> tuple[Exact, dict[int, float]]:
     """The threshold, whose slopes follow from Σp = 1, and the probabilities above 0."""
     scores = {k: power * logits[k].value for k in existing(logits)}
 
-    def excess(threshold: float) -> float:
-        mass: float = sum((score - threshold) ** (1 / power) for score in scores.values() if score > threshold)
-        return mass - 1
-
-    most = max(scores.values())
-    least = MP.findroot(excess, (most - 1, most), solver="anderson", tol=MP.mpf("1e-80"), maxsteps=1000)
+    least, most = max(scores.values()) - 1, max(scores.values())
+    for _ in range(200):  # until the digits are known that floats have, and more
+        middle = (least + most) / 2
+        mass = sum((score - middle) ** (1 / power) for score in scores.values() if score > middle)
+        least, most = (middle, most) if mass > 1 else (least, middle)
     probs = {k: (score - least) ** (1 / power) for k, score in scores.items() if score > least}
     slopes = {k: p ** (1 - power) for k, p in probs.items()}
     whole = sum(slopes.values())
@@ -754,9 +757,8 @@ def dice_loss(
     valid: Sequence[bool] | None = None,
 ) -> Exact | Part:
     def term(both: Exact, predicted: Exact, true: Number) -> Exact:
-        if predicted + true == 0:  # a class that is nowhere costs nothing
-            return kink(0, predicted)
-        return 1 - (2 * both + smooth_nr) / (predicted + true + smooth_dr)
+        whole = predicted + true + smooth_dr
+        return 1 - (2 * both + smooth_nr) / whole if whole else kink(0, predicted)  # a class that is nowhere
 
     return class_mean([term(*overlap) for overlap in overlaps(probs, labels, ignore_index, valid)], class_weights)
 
@@ -794,10 +796,8 @@ def tversky_loss(
     valid: Sequence[bool] | None = None,
 ) -> Exact | Part:
     def term(both: Exact, predicted: Exact, true: Number) -> Exact:
-        if predicted + true == 0:
-            return kink(0, predicted)
-        invented, missed = predicted - both, true - both
-        return (1 - (both + smooth_nr) / (both + alpha * invented + beta * missed + smooth_dr)) ** gamma
+        whole = both + alpha * (predicted - both) + beta * (true - both) + smooth_dr
+        return (1 - (both + smooth_nr) / whole) ** gamma if whole else kink(0, predicted)
 
     return class_mean([term(*overlap) for overlap in overlaps(probs, labels, ignore_index, valid)], class_weights)
 

@@ -1,6 +1,6 @@
-"""Arithmetic with 100 digits on numbers that remember how they were made, for exact values and gradients.
+"""Arithmetic with 200 digits on numbers that remember how they were made, for exact values and gradients.
 
-A formula that is computed with `Exact` may be the plain one: of its 100 digits, cancellation leaves more than enough,
+A formula that is computed with `Exact` may be the plain one: of its 200 digits, cancellation leaves more than enough,
 and no exponential overflows. Its gradient follows from the slopes of every step, by the chain rule backwards.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import mpmath
 
 MP = mpmath.MPContext()
-MP.dps = 100
+MP.dps = 200
 INF = MP.inf
 
 _order = itertools.count()

@@ -11,7 +11,8 @@ import exact
 import jax
 import numpy as np
 import pytest
-from catalogue import CATALOGUE, LABEL, LOSSES, SCORES, Call, call
+from awkward import Draw, is_float, rounded
+from catalogue import CATALOGUE, CLASSES, LABEL, LOSSES, SCORES, Call, call
 from exact import MP, Exact, gradient
 from test_laws import N, Outcome, over, program
 from truth import truth
@@ -55,6 +56,26 @@ def check(call: Call, inputs: tuple[Any, ...], outcome: Outcome) -> None:
 
 def close(found: Any, expected: Any, what: str) -> None:
     jax.tree.map(partial(np.testing.assert_allclose, rtol=TOLERANCE, atol=TOLERANCE, err_msg=what), found, expected)
+
+
+# Where digits are lost, and where loss or derivative are infinite: most digits are right, and all there is is finite.
+@over(CATALOGUE)
+def test_losses_are_as_defined_on_awkward_inputs(call: Call) -> None:
+    rng = np.random.default_rng(0)
+    found: list[np.ndarray] = []
+    expected: list[np.ndarray] = []
+    for _ in range(4):
+        drawn = call.awkward_inputs(Draw(rng, N, np.float32, CLASSES))
+        inputs = jax.tree.map(lambda x: rounded(x, np.float32).astype(float) if is_float(x) else x, drawn)
+        true = truth(call, inputs)
+        finite = np.isfinite(true.values)
+        outcome = program(call)(inputs, where=finite)
+        found += map(np.ravel, jax.tree.leaves((outcome.none[finite], outcome.inputs)))
+        expected += map(np.ravel, jax.tree.leaves((true.values[finite], true.inputs)))
+    results, truths = np.concatenate(found), np.concatenate(expected)
+    assert np.isfinite(results).all()
+    known = np.isfinite(truths)
+    assert np.mean(np.isclose(results[known], truths[known], rtol=1e-6, atol=1e-30)) > 0.7
 
 
 def line(loss: Callable[..., jax.Array], **options: Any) -> Call:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import definitions
 import numpy as np
+from awkward import is_float
 from catalogue import Call, static_options
 from definitions import NOTHING, Part
 from exact import INF, MP, Exact, gradient, total
@@ -95,11 +96,7 @@ def lifted(tree: Any, dtype: Any = np.float64) -> Any:
         return tuple(lifted(part, dtype) for part in tree)
     if np.ndim(tree):
         return [lifted(part, dtype) for part in tree]
-    return Exact(float(dtype(tree))) if _is_float(tree) else int(tree)
-
-
-def _is_float(x: Any) -> bool:
-    return x.dtype.kind not in "biu"  # bfloat16 has a kind of its own
+    return Exact(float(dtype(tree))) if is_float(tree) else int(tree)
 
 
 def _leaves(tree: Any) -> list[Exact]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ..peers import versions
 from .peers import LIBRARIES
 from .study import studied
-from .subjects import SUBJECTS, WIDE_ROWS
+from .subjects import MANY_CLASSES, subjects
 
 RESULTS = Path(__file__).parent.parent / "accuracy.json"
 
@@ -31,17 +31,12 @@ def main() -> None:
 
     start = time.perf_counter()
     cases = []
-    for subject in SUBJECTS:
-        for dtype in subject.dtypes:
-            name = jnp.dtype(dtype).name
-            if options.quick and subject.count == WIDE_ROWS:
-                continue
-            if subject.function is None or options.only not in subject.name or options.dtype not in name:
-                continue
-            count = min(subject.count, 48) if options.quick else subject.count
-            case = studied(subject, count, dtype)
-            print(f"{time.perf_counter() - start:5.0f} s  {subject.name}, {name}", flush=True)
-            cases.append(case)
+    for subject in subjects():
+        dtype = jnp.dtype(subject.dtype).name
+        wanted = options.only in subject.name and options.dtype in dtype
+        if wanted and not (options.quick and subject.classes == MANY_CLASSES):
+            cases.append(studied(subject, min(subject.cases, 48) if options.quick else subject.cases))
+            print(f"{time.perf_counter() - start:5.0f} s  {subject.name}, {dtype}", flush=True)
     used = versions()
     results = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,12 +1,12 @@
 """The same losses in optax, torch and Keras, unreduced, where they have them.
 
-A call takes the inputs and those of the options that the library has; with others it does not take part. Where a
-library has a safeguard of its own instead of the formula, such as a clip, that stays: it is what its users get. A loss
-of the same name that is defined otherwise is left out.
+A call takes the inputs and those of the options that the library has, or that are a matter of another line; with others
+it does not take part. Where a library has a safeguard of its own instead of the formula, such as a clip, that stays: it
+is what its users get. A loss of the same name that is defined otherwise is left out.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,54 +14,64 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from awkward import Array
 
 from ..peers import keras, optax, present, torch
-from .outcomes import VALUE, Array, Inputs, Outcome, floating, jax_outcome, over_cases
-from .subjects import Subject
+from .outcomes import VALUE, Outcome, jax_outcome, over_cases
+from .subjects import Inputs, Subject
 
 Call = Callable[..., Any]
 LIBRARIES = ("optax", "torch", "Keras")
+HOW = {"chunk_size", "precision", "space"}
+"""The options that say how to compute, not what."""
 
 
 def outcomes(subject: Subject, inputs: Inputs) -> dict[str, Outcome]:
     """What the libraries compute that have the loss with these options."""
     found = {}
+    options = {name: value for name, value in subject.options.items() if name not in HOW}
     for library in LIBRARIES:
-        call = PEERS.get(subject.loss, {}).get(library)
-        if call is not None and present(library) and _takes(call, subject.options):
+        call = PEERS.get(subject.call.loss.__name__, {}).get(library)
+        if call is not None and present(library) and options.keys() <= inspect.signature(call).parameters.keys():
             outcome = _torch_outcome if library == "torch" else jax_outcome
             # torch has not all losses in half precision, and in optax some raise there.
             with suppress(NotImplementedError, TypeError):
-                found[library] = outcome(subject, partial(call, **subject.options), inputs)
+                found[library] = outcome(subject, partial(call, **options), inputs)
     return found
-
-
-def _takes(call: Call, options: Mapping[str, Any]) -> bool:
-    parameters = inspect.signature(call).parameters
-    required = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
-    return required <= set(options) <= set(parameters)
 
 
 def _f() -> Any:
     return torch.nn.functional
 
 
-def _one_hot(logits: jax.Array, labels: jax.Array, smoothing: Any = 0) -> jax.Array:
+def _one_hot(logits: jax.Array, labels: jax.Array) -> jax.Array:
     if jnp.issubdtype(labels.dtype, jnp.floating):
         return labels
-    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.losses.smooth_labels(targets, smoothing) if smoothing else targets
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
 
 
-def _optax_cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> Any:
-    if label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
+def _optax_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    class_weights: Any = None,
+    label_smoothing: float = 0.0,
+    z_loss_weight: float = 0.0,
+) -> Any:
+    if class_weights is None and label_smoothing == 0 and jnp.issubdtype(labels.dtype, jnp.integer):
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    targets = _one_hot(logits, labels)
+    targets = optax.losses.smooth_labels(targets, label_smoothing) if label_smoothing else targets
+    targets = targets if class_weights is None else jnp.asarray(class_weights, logits.dtype) * targets
     # The one of two that takes a logit of -inf.
-    return optax.losses.safe_softmax_cross_entropy(logits, _one_hot(logits, labels, label_smoothing))
+    values = optax.losses.safe_softmax_cross_entropy(logits, targets)
+    return values + z_loss_weight * jax.nn.logsumexp(logits, axis=-1) ** 2 if z_loss_weight else values
 
 
-def _torch_cross_entropy(logits: Any, labels: Any, class_weights: Any = None, label_smoothing: float = 0.0) -> Any:
-    return _f().cross_entropy(logits, labels, _like(class_weights, logits), None, -100, None, "none", label_smoothing)
+def _torch_cross_entropy(
+    logits: Any, labels: Any, class_weights: Any = None, label_smoothing: float = 0.0, z_loss_weight: float = 0.0
+) -> Any:
+    values = _f().cross_entropy(logits, labels, _like(class_weights, logits), None, -100, None, "none", label_smoothing)
+    return values + z_loss_weight * logits.logsumexp(-1) ** 2 if z_loss_weight else values
 
 
 def _like(option: Any, tensor: Any) -> Any:
@@ -75,8 +85,10 @@ def _keras_cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: 
     return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=label_smoothing)
 
 
-def _torch_binary_cross_entropy_with_logits(logits: Any, targets: Any, pos_weight: Any = None) -> Any:
-    weight = _like(pos_weight, logits)
+def _torch_binary_cross_entropy_with_logits(
+    logits: Any, targets: Any, pos_weight: Any = None, label_smoothing: float = 0.0
+) -> Any:
+    weight, targets = _like(pos_weight, logits), (1 - label_smoothing) * targets + label_smoothing / 2
     return _f().binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
 
 
@@ -98,9 +110,11 @@ def _torch_adaptive(hidden: Any, labels: Any, head: Any, tails: Any, cutoffs: An
     return -torch.func.functional_call(module, parameters, (hidden, labels))[0]
 
 
-def _torch_ctc(logits: Any, labels: Any, logit_lengths: Any, label_lengths: Any, zero_infinity: bool = False) -> Any:
+def _torch_ctc(
+    logits: Any, labels: Any, logit_lengths: Any, label_lengths: Any, blank: int = 0, zero_infinity: bool = False
+) -> Any:
     log_probs = logits.log_softmax(-1).movedim(0, 1)
-    return _f().ctc_loss(log_probs, labels, logit_lengths, label_lengths, reduction="none", zero_infinity=zero_infinity)
+    return _f().ctc_loss(log_probs, labels, logit_lengths, label_lengths, blank, "none", zero_infinity)
 
 
 def _optax_ctc(logits: jax.Array, labels: jax.Array, logit_lengths: jax.Array, label_lengths: jax.Array) -> Any:
@@ -200,8 +214,6 @@ PEERS: dict[str, dict[str, Call]] = {
         "torch": lambda x, y, log_input=True, full=False, eps=1e-8: _f().poisson_nll_loss(
             x, y, log_input=log_input, full=full, eps=eps, reduction="none"
         ),
-        # Only with rates, and the eps that is Keras's own.
-        "Keras": lambda x, y, *, log_input, eps: _entrywise(keras.losses.poisson)(x, y),
     },
     "negative_binomial_nll_loss": {"torch": _torch_negative_binomial},
     "laplace_nll_loss": {"torch": lambda x, y, scales: -_torch_distribution("Laplace", x, scales).log_prob(y)},
@@ -216,8 +228,8 @@ PEERS: dict[str, dict[str, Call]] = {
         "Keras": _keras_cross_entropy,
     },
     "nll_loss": {
-        "torch": lambda log_probs, labels, class_weights=None: _f().nll_loss(
-            log_probs, labels, _like(class_weights, log_probs), reduction="none"
+        "torch": lambda log_probs, labels, class_weights=None, ignore_index=-100: _f().nll_loss(
+            log_probs, labels, _like(class_weights, log_probs), ignore_index=ignore_index, reduction="none"
         )
     },
     "binary_cross_entropy": {
@@ -306,17 +318,6 @@ PEERS: dict[str, dict[str, Call]] = {
     "ranking_softmax_loss": {
         "optax": lambda scores, relevance: optax.losses.ranking_softmax_loss(scores, relevance, reduce_fn=None)
     },
-    # Segmentation. Keras adds its eps below the line only, and its alpha is the price of what is missed.
-    "dice_loss": {
-        "Keras": lambda probs, labels, *, smooth_nr, smooth_dr: keras.ops.mean(
-            keras.losses.dice(_one_hot(probs, labels), probs, axis=1), axis=-1
-        )
-    },
-    "tversky_loss": {
-        "Keras": lambda probs, labels, *, smooth_nr, smooth_dr, alpha, beta: keras.ops.mean(
-            keras.losses.tversky(_one_hot(probs, labels), probs, alpha=beta, beta=alpha, axis=1), axis=-1
-        )
-    },
     # Sequence.
     "ctc_loss": {"optax": _optax_ctc, "torch": _torch_ctc},
 }
@@ -329,9 +330,10 @@ def _torch_outcome(subject: Subject, call: Call, inputs: Inputs) -> Outcome:
     differentiable: set[str] = set()
 
     def run(arrays: Inputs) -> Outcome:
-        tensors = {name: _tensor(array) for name, array in arrays.items()}
-        leaves = {name: tensors[name].requires_grad_() for name in floating(arrays)}
-        values = call(*subject.arranged(*tensors.values()))
+        tensors = jax.tree.map(_tensor, arrays)
+        named: dict[str, Any] = subject.named(tensors)
+        leaves = {name: named[name].requires_grad_() for name in subject.differentiated(arrays)}
+        values = call(*tensors)
         slopes = torch.autograd.grad(values.sum(), list(leaves.values()), allow_unused=True)
         found = {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
         differentiable.update(found)

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -45,10 +44,7 @@ def written(results: Results) -> str:
         shared=f"{len(shared):,}",
         worse=f"{len(worse)}: {', '.join(worse)}" if worse else "none",
         comparison=comparison(cases),
-        tables="\n\n".join(
-            f"## {family}\n\n{table(list(of_family))}"
-            for family, of_family in groupby(cases, key=lambda case: case["family"])
-        ),
+        tables=f"## Every call\n\n{table(cases)}",
     )
 
 

@@ -6,36 +6,36 @@ the truth itself is all there can be: no digit is right. Truths beyond the dtype
 kink; but there too they have to be finite.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from awkward import Array
 
 from . import peers
-from .outcomes import VALUE, Array, Inputs, Outcome, jaxloss_outcome, truth
+from .outcomes import VALUE, Outcome, jaxloss_outcome, true_outcome
 from .subjects import Subject
 
 Results = dict[str, Any]
 
 
-def studied(subject: Subject, count: int, dtype: Any) -> Results:
-    """Everything about one call on inputs of one dtype, as it goes into the results."""
-    inputs = subject.inputs(count, dtype)
-    true = truth(subject, inputs)
+def studied(subject: Subject, cases: int) -> Results:
+    """Everything about so many cases of a subject, as it goes into the results."""
+    inputs, dtype = subject.inputs(cases), subject.dtype
+    true = true_outcome(subject, inputs)
     outcomes = {"jaxloss": jaxloss_outcome(subject, inputs), **peers.outcomes(subject, inputs)}
     errors = {library: dict(ulps(outcome, true, dtype)) for library, outcome in outcomes.items()}
     return {
-        "family": subject.family,
         "call": subject.name,
         "dtype": jnp.dtype(dtype).name,
-        "cases": count,
+        "cases": cases,
         "libraries": {
             library: {name: summary(outcomes[library][name], true[name], of_name) for name, of_name in by_name.items()}
             for library, by_name in errors.items()
         },
         "worst": {
-            name: worst(of_name, outcomes["jaxloss"][name], true[name], inputs)
+            name: worst(of_name, outcomes["jaxloss"][name], true[name], subject.named(inputs))
             for name, of_name in errors["jaxloss"].items()
         },
     }
@@ -77,7 +77,7 @@ def _wrongly_infinite(result: Array, true: Array, errors: Array) -> Array:
     return np.asarray(~np.isfinite(result) & (np.isnan(true) | ~np.isnan(errors)))
 
 
-def worst(errors: Array, result: Array, true: Array, inputs: Inputs) -> Results:
+def worst(errors: Array, result: Array, true: Array, inputs: Mapping[str, Array]) -> Results:
     """The case that is furthest off, and rather one that is not finite."""
     ranks = np.where(_wrongly_infinite(result, true, errors), np.inf, np.nan_to_num(errors, nan=-1.0))
     case = np.unravel_index(np.argmax(ranks), errors.shape)[0]
