@@ -1,4 +1,4 @@
-"""Measure everything, and write benchmarks/results.json: `PYTHONPATH=examples python -m benchmarks`.
+"""Measure everything, and write runs/benchmarks.json: `PYTHONPATH=examples python -m benchmarks`.
 
 `--quick` takes the smallest shapes, a few rounds and a few images, to try a change out; its figures mean little.
 """
@@ -16,9 +16,8 @@ import jax
 
 from . import measure
 from .cases import COMPARISONS
+from .pages import RUNS, written
 from .peers import ABSENT, present, torch, versions
-
-RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only try it out")
     parser.add_argument("--only", default="", help="only what has this in its name")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="file to write to (%(default)s)")
+    parser.add_argument("--json", type=Path, default=RUNS / "benchmarks.json", help="file to write to (%(default)s)")
     options = parser.parse_args()
 
     for name, reason in ABSENT.items():
@@ -52,8 +51,7 @@ def main() -> None:
         "cases": cases,
         "epoch": _epoch(options.quick) if options.only in "epoch" else None,
     }
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"{time.perf_counter() - start:5.0f} s  wrote {options.json}")
+    written(options.json, json.dumps(results, indent=1) + "\n")
 
 
 def _line(case: dict[str, Any]) -> str:

@@ -1,29 +1,32 @@
-"""Make docs/benchmarks.md and its picture out of results.json and tpu.json: `python -m benchmarks.report`.
+"""Make tables and a picture of what was measured: `python -m benchmarks.report`.
 
-The words around the tables are in page.md.
+A summary goes into docs/benchmarks.md, every figure into runs/benchmarks.md and runs/tpu.md, from the results that are
+in runs/.
 """
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from PIL import Image
 
-HERE = Path(__file__).parent
-DOCS = HERE.parent / "docs"
+from .pages import DOCS, RUNS, fill, table, written
+
 LIBRARIES = ("optax", "Keras", "torch")
 LINEAR = "linear cross-entropy"
 LINEAR_PEERS = ("jaxloss dense", "optax dense", "tokamax", "jax-cce", "torch", "torch chunked")
+LINEAR_NAMES = (*LINEAR_PEERS, "three matmuls")
 # Of Okabe and Ito, who chose them for the colour-blind.
 COLOURS = {"optax": "#0072B2", "Keras": "#D55E00", "torch": "#009E73", "tokamax": "#CC79A7", "jax-cce": "#E69F00"}
 MARKERS = {"optax": "o", "Keras": "s", "torch": "^", "tokamax": "D", "jax-cce": "v"}
+
+PALETTE = 128
 
 Case = dict[str, Any]
 Results = dict[str, Any]
@@ -31,54 +34,175 @@ Results = dict[str, Any]
 
 def main() -> None:
     """Reads, draws and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, default=HERE / "results.json", help="what to read (%(default)s)")
-    options = parser.parse_args()
-    results = json.loads(options.json.read_text())
-    tpu = HERE / "tpu.json"
-    draw(results, DOCS / "images" / "benchmarks.png")
-    words = page(results, json.loads(tpu.read_text()) if tpu.exists() else None)
-    (DOCS / "benchmarks.md").write_text(words)
+    times, tpu = RUNS / "benchmarks.json", RUNS / "tpu.json"
+    if times.exists():
+        results = json.loads(times.read_text())
+        draw(results, DOCS / "images" / "benchmarks.png")
+        written(RUNS / "benchmarks.md", every_time(results))
+        fill(DOCS / "benchmarks.md", summary(results))
+    if tpu.exists():
+        results = json.loads(tpu.read_text())
+        written(RUNS / "tpu.md", every_program(results))
+        fill(DOCS / "benchmarks.md", {"tpu": tpu_summary(results)})
 
 
-def page(results: Results, tpu: Results | None) -> str:
-    """The page, as Markdown."""
-    linear = [case for case in results["cases"] if case["group"] == LINEAR]
-    others = [case for case in results["cases"] if case["group"] != LINEAR]
-    machine, used = results["machine"], results["versions"]
-    return Template((HERE / "page.md").read_text()).substitute(
-        machine=f"{machine['cores']} cores ({machine['processor']})",
-        date=results["date"][:10],
-        versions=", ".join(f"{name} {version}" for name, version in used.items()),
-        rounds=min(times["rounds"] for case in results["cases"] for times in case["times"]["gradient"].values()),
-        absent=_absent(results["absent"]),
-        targets=targets(results["cases"]),
-        findings=findings(results["cases"]),
-        gradient=ratios(others, "gradient", (*LIBRARIES, "copy")),
-        gradient_linear=ratios(linear, "gradient", (*LINEAR_PEERS, "three matmuls")),
-        forward=ratios(others, "forward", LIBRARIES),
-        forward_linear=ratios(linear, "forward", LINEAR_PEERS),
-        unjitted=ratios(others, "unjitted", LIBRARIES),
-        memory=memory(others, ("jaxloss", "optax", "Keras")),
-        memory_linear=memory(linear, ("jaxloss", *LINEAR_PEERS[:4])),
-        compilation=ratios(results["cases"], "compilation", ("optax", "Keras", "jaxloss dense", "tokamax", "jax-cce")),
-        epoch=epoch(results["epoch"]),
-        tpu=compiled_for_tpu(tpu),
+def described(results: Results) -> str:
+    """On what it was measured, with what, and when."""
+    machine = results["machine"]
+    absent = "; ".join(f"{name} ({why})" for name, why in results["absent"].items())
+    return (
+        f"- On {machine['cores']} cores ({machine['processor']}), {results['date'][:10]}, with {_versions(results)}."
+        + (f" Not there, and so without figures: {absent}." if absent else "")
     )
 
 
-def _absent(reasons: dict[str, str]) -> str:
-    if not reasons:
-        return "All libraries took part."
-    return "Not there, and so without figures: " + "; ".join(f"{name} ({why})" for name, why in reasons.items()) + "."
+def _versions(results: Results) -> str:
+    return ", ".join(f"{name} {version}" for name, version in results["versions"].items())
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- summaries --------------------------------------------------------------------------------------------------------
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
+def summary(results: Results) -> dict[str, str]:
+    """The parts of the page that are about times."""
+    cases = results["cases"]
+    return {
+        "machine": described(results),
+        "targets": targets(cases),
+        "findings": findings(cases),
+        "linear": ratios([case for case in cases if case["group"] == LINEAR], "gradient", LINEAR_NAMES),
+        "epoch": epoch(results["epoch"]),
+    }
+
+
+def findings(cases: list[Case]) -> str:
+    """How often jaxloss takes less than each library, and by how much."""
+    rows = []
+    for measure, what in (
+        ("gradient", "time of value and gradient"),
+        ("forward", "time of the value alone"),
+        ("unjitted", "time in a notebook"),
+        ("memory", "temporary memory"),
+        ("compilation", "time to compile"),
+    ):
+        for library in COLOURS:
+            compared = list(_compared(cases, measure, library))
+            if compared:
+                rows.append([what, library, *_digest(compared)])
+    return table(["measured", "beside", *DIGEST], rows)
+
+
+def _compared(cases: list[Case], measure: str, library: str) -> Iterator[tuple[float, str]]:
+    for case in cases:
+        sizes = case["temporary_bytes"]
+        of_others = (
+            {name: sizes["jaxloss"] / size for name, size in sizes.items() if size}
+            if measure == "memory"
+            else {name: times["ratio"][1] for name, times in case["times"].get(measure, {}).items()}
+        )
+        for name, figure in of_others.items():
+            if name.split()[0] == library:
+                yield figure, ", ".join(_title(case))
+
+
+DIGEST = ["less", "alike", "more", "median ratio", "lowest", "highest"]
+
+
+def _digest(compared: list[tuple[float, str]]) -> list[str]:
+    values = [value for value, _ in compared]
+    less, more = sum(value < 0.95 for value in values), sum(value > 1.05 for value in values)
+    counts = map(str, (less, len(values) - less - more, more))
+    extremes = (f"{digits(value)} ({case})" for value, case in (min(compared), max(compared)))
+    return [*counts, digits(statistics.median(values)), *extremes]
+
+
+def epoch(results: Results | None) -> str:
+    """What the loop of the example takes beside those in torch."""
+    if results is None:
+        return "Not measured."
+    rows = [[name, ratio(times)] for name, times in results["times"].items() if name != "jaxloss"]
+    return (
+        f"`examples/fashion_mnist.py` beside the same loop in torch, over {results['images']:,} images in batches of "
+        f"{results['batch_size']}: once with batches by index, once with a `DataLoader`.\n\n"
+        + table(["loop", "jaxloss / this"], rows)
+    )
+
+
+def tpu_summary(results: Results) -> str:
+    """What the compiler for a TPU says, in short."""
+    rows = []
+    for what, size in (("moved to and from memory", "accessed"), ("temporary memory", "temporary")):
+        pairs = ((case, ours, theirs) for case in results["cases"] for ours, theirs in [_beside_optax(case)])
+        compared = [
+            (ours[size] / theirs[size], ", ".join(_title(case))) for case, ours, theirs in pairs if theirs[size]
+        ]
+        rows.append([what, "optax", *_digest(compared)])
+    calls = sorted((call["accessed"] / call["inputs_and_outputs"], call["call"]) for call in results["calls"])
+    within = {bound: sum(moved <= bound for moved, _ in calls) for bound in (1.1, 2, 4, 8)}
+    return (
+        f"No TPU was there, and **nothing was run on one**: `make tpu` compiles the value and gradient of every loss "
+        f"for one chip of a {results['topology']}, and asks the compiler what the program needs "
+        f"({_versions(results)}, {results['date'][:10]}).\n\n"
+        + table(["what", "beside", *DIGEST], rows)
+        + f"\n\nOf the {len(calls)} calls in the tests' catalogue, for a batch of {results['batch']:,}, "
+        + ", ".join(f"{count} move at most {bound} times" for bound, count in within.items())
+        + f" their inputs and outputs, and `{calls[-1][1]}` the most, {calls[-1][0]:,.0f} times."
+    )
+
+
+def _beside_optax(case: Case) -> tuple[dict[str, int], dict[str, int]]:
+    """What jaxloss and optax need, which for the linear layer is the dense one."""
+    needs = case["needs"]
+    return needs["jaxloss"], needs.get("optax", needs.get("optax dense"))
+
+
+# --- every figure -----------------------------------------------------------------------------------------------------
+
+
+def every_time(results: Results) -> str:
+    """All tables, as a page."""
+    linear = [case for case in results["cases"] if case["group"] == LINEAR]
+    others = [case for case in results["cases"] if case["group"] != LINEAR]
+    sections = {
+        "Value and gradient": ratios(others, "gradient", (*LIBRARIES, "copy")),
+        "Value and gradient of the linear layer": ratios(linear, "gradient", LINEAR_NAMES),
+        "Value alone": ratios(others, "forward", LIBRARIES),
+        "Value alone of the linear layer": ratios(linear, "forward", LINEAR_PEERS),
+        "Calls from a notebook": ratios(others, "unjitted", LIBRARIES),
+        "Temporary memory, in MB": memory(others, ("jaxloss", "optax", "Keras")),
+        "Temporary memory of the linear layer, in MB": memory(linear, ("jaxloss", *LINEAR_PEERS[:4])),
+        "Time to compile": ratios(
+            results["cases"], "compilation", ("optax", "Keras", "jaxloss dense", "tokamax", "jax-cce")
+        ),
+    }
+    return f"# Every figure\n\n{described(results)}\n\n" + "\n\n".join(
+        f"## {title}\n\n{text}" for title, text in sections.items()
+    )
+
+
+def every_program(results: Results) -> str:
+    """What a TPU's compiler says of each case beside optax, and of each call of the catalogue."""
+    shared = [
+        [
+            *_title(case),
+            *(megabytes(needs["temporary"]) for needs in pair),
+            *(megabytes(needs["accessed"]) for needs in pair),
+            f"{pair[0]['accessed'] / pair[1]['accessed']:.2f}",
+        ]
+        for case in results["cases"]
+        for pair in [_beside_optax(case)]
+    ]
+    calls = [
+        [f"`{call['call']}`", *(f"{call[size] / 1e3:,.0f}" for size in ("temporary", "accessed", "inputs_and_outputs"))]
+        for call in results["calls"]
+    ]
+    header = ["loss", "shape", "temporary", "optax's", "moved to and from memory", "optax's", "moved / optax's"]
+    return (
+        f"# Compiled for a {results['topology']}\n\nWith {_versions(results)}; {results['date'][:10]}.\n\n"
+        f"In MB, beside optax:\n\n{table(header, shared)}\n\nIn kB, for a batch of {results['batch']:,}:\n\n"
+        + table(["call", "temporary", "moved to and from memory", "inputs and outputs"], calls)
+        + "\n"
+    )
 
 
 def ratios(cases: list[Case], measure: str, names: tuple[str, ...]) -> str:
@@ -121,49 +245,6 @@ def megabytes(size: int) -> str:
 def _title(case: Case) -> tuple[str, str]:
     variant = "" if case["variant"] == "plain" else f", {case['variant']}"
     return case["group"] + variant, " × ".join(f"{size:,}" for size in case["shape"])
-
-
-def epoch(results: Results | None) -> str:
-    """What the loop of the example takes beside those in torch."""
-    if results is None:
-        return "Not measured."
-    rows = [[name, ratio(times)] for name, times in results["times"].items() if name != "jaxloss"]
-    return (
-        f"`examples/fashion_mnist.py` beside the same loop in torch, over {results['images']:,} images in batches of "
-        f"{results['batch_size']}: once with batches by index, once with a `DataLoader`.\n\n"
-        + table(["loop", "jaxloss / this"], rows)
-    )
-
-
-def compiled_for_tpu(results: Results | None) -> str:
-    """What the compiler for a TPU says of each loss."""
-    if results is None:
-        return "Not compiled; `make tpu` does."
-    shared = [
-        [
-            *_title(case),
-            *(megabytes(needs["temporary"]) for needs in pair),
-            *(megabytes(needs["accessed"]) for needs in pair),
-            f"{pair[0]['accessed'] / pair[1]['accessed']:.2f}",
-        ]
-        for case in results["cases"]
-        for pair in [(case["needs"]["jaxloss"], case["needs"].get("optax", case["needs"].get("optax dense")))]
-    ]
-    calls = [
-        [f"`{call['call']}`", *(f"{call[size] / 1e3:,.0f}" for size in ("temporary", "accessed", "inputs_and_outputs"))]
-        for call in results["calls"]
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return (
-        f"No TPU was there, and **nothing was run on one**: `make tpu` compiles the value and gradient of every loss "
-        f"for one chip of a {results['topology']}, and asks the compiler what the program needs "
-        f"({versions}, {results['date'][:10]}). In MB, beside optax, which for the linear layer is the dense one:\n\n"
-        + table(
-            ["loss", "shape", "temporary", "optax's", "moved to and from memory", "optax's", "moved / optax's"], shared
-        )
-        + f"\n\nEvery call in the tests' catalogue, for a batch of {results['batch']:,}, in kB:\n\n"
-        + table(["call", "temporary", "moved to and from memory", "inputs and outputs"], calls)
-    )
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -232,39 +313,6 @@ def targets(cases: list[Case]) -> str:
     return table(["loss", "shape", "value and gradient: what", "target", "measured", ""], rows)
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def findings(cases: list[Case]) -> str:
-    """How often jaxloss is faster than each library, and by how much."""
-    rows = []
-    for measure, what in (
-        ("gradient", "value and gradient"),
-        ("forward", "value alone"),
-        ("unjitted", "in a notebook"),
-    ):
-        for library in COLOURS:
-            compared = list(_compared(cases, measure, library))
-            if compared:
-                rows.append([what, library, *_digest(compared)])
-    return table(["measured", "beside", "faster", "alike", "slower", "median ratio", "lowest", "highest"], rows)
-
-
-def _compared(cases: list[Case], measure: str, library: str) -> Iterator[tuple[float, str]]:
-    for case in cases:
-        for name, times in case["times"].get(measure, {}).items():
-            if name.split()[0] == library:
-                yield times["ratio"][1], ", ".join(_title(case))
-
-
-def _digest(compared: list[tuple[float, str]]) -> list[str]:
-    values = [value for value, _ in compared]
-    faster, slower = sum(value < 0.95 for value in values), sum(value > 1.05 for value in values)
-    counts = map(str, (faster, len(values) - faster - slower, slower))
-    extremes = (f"{digits(value)} ({case})" for value, case in (min(compared), max(compared)))
-    return [*counts, digits(statistics.median(values)), *extremes]
-
-
 # --- the picture ------------------------------------------------------------------------------------------------------
 
 
@@ -283,9 +331,10 @@ def draw(results: Results, path: Path) -> None:
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False)
     figure.supxlabel("time of jaxloss / time of the other: left of the line, jaxloss is faster")
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
+    # A few colours and their mixtures at edges: a palette takes a third of the bytes.
+    Image.open(path).convert("RGB").quantize(PALETTE, kmeans=3).save(path, optimize=True)
 
 
 def _panel(panel: Axes, cases: list[Case], measure: str) -> None:

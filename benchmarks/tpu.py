@@ -1,4 +1,4 @@
-"""Compile every loss for a TPU v5e and write what its compiler says of them to benchmarks/tpu.json: `make tpu`.
+"""Compile every loss for a TPU v5e and write what its compiler says of them to runs/tpu.json: `make tpu`.
 
 It needs the package libtpu, and no TPU: the compiler works on any machine. Nothing is run, so there are no times.
 """
@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,8 +16,8 @@ from catalogue import CATALOGUE, Call
 from jax.experimental import topologies
 
 from .cases import COMPARISONS
+from .pages import RUNS, written
 
-RESULTS = Path(__file__).parent / "tpu.json"
 TOPOLOGY = "v5e:2x2"  # the smallest there is a description of; programs are compiled for one of its chips
 BATCH = 4096
 
@@ -37,8 +36,7 @@ def main() -> None:
         "batch": BATCH,
         "calls": [{"call": call.name, **catalogued(call, on_chip)} for call in CATALOGUE],
     }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"wrote {RESULTS}")
+    written(RUNS / "tpu.json", json.dumps(results, indent=1) + "\n")
 
 
 def beside_optax(sharding: jax.sharding.Sharding) -> list[dict[str, Any]]:

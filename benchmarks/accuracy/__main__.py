@@ -1,4 +1,4 @@
-"""Study every loss, and write benchmarks/accuracy.json: `python -m benchmarks.accuracy`.
+"""Study every loss, and write runs/accuracy.json: `python -m benchmarks.accuracy`.
 
 `--quick` draws few inputs and leaves out those of 128k classes, to try a change out.
 """
@@ -12,12 +12,11 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
+from ..pages import RUNS, written
 from ..peers import versions
 from .peers import LIBRARIES
 from .study import studied
 from .subjects import MANY_CLASSES, subjects
-
-RESULTS = Path(__file__).parent.parent / "accuracy.json"
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only try it out")
     parser.add_argument("--only", default="", help="only calls that have this in their name")
     parser.add_argument("--dtype", default="", help="only inputs of this dtype")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="file to write to (%(default)s)")
+    parser.add_argument("--json", type=Path, default=RUNS / "accuracy.json", help="file to write to (%(default)s)")
     options = parser.parse_args()
 
     start = time.perf_counter()
@@ -46,8 +45,7 @@ def main() -> None:
         },
         "cases": cases,
     }
-    options.json.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"{time.perf_counter() - start:5.0f} s  wrote {options.json}")
+    written(options.json, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,39 @@
-"""Make docs/accuracy.md out of accuracy.json: `python -m benchmarks.accuracy.report`. The words are in page.md."""
+"""Make tables of what the study found: `python -m benchmarks.accuracy.report`.
 
-import argparse
+A summary goes into docs/accuracy.md, every call into runs/accuracy.md.
+"""
+
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from string import Template
 from typing import Any
 
-HERE = Path(__file__).parent
+from ..pages import DOCS, RUNS, fill, table, written
+
 LIBRARIES = ("jaxloss", "optax", "torch", "Keras")
 VALUE = "value"
 MEASURES = ("worst", "p99")
 DIGITS = {"float32": 24, "bfloat16": 8, "float16": 11}
+BOUNDS = (1, 2, 4, 16)
+MOST_LOST = 10
 
 Results = dict[str, Any]
 
 
 def main() -> None:
     """Reads and writes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, default=HERE.parent / "accuracy.json", help="what to read (%(default)s)")
-    options = parser.parse_args()
-    page = HERE.parent.parent / "docs" / "accuracy.md"
-    page.write_text(written(json.loads(options.json.read_text())))
+    results = json.loads((RUNS / "accuracy.json").read_text())
+    written(RUNS / "accuracy.md", f"# Accuracy of every call\n\n{described(results)}\n\n{calls(results['cases'])}\n")
+    fill(DOCS / "accuracy.md", summary(results))
 
 
-def written(results: Results) -> str:
-    """The page, as Markdown."""
+def described(results: Results) -> str:
+    """With what it was measured, and when."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return f"With {versions}; {results['date'][:10]}."
+
+
+def summary(results: Results) -> dict[str, str]:
+    """The parts of the page."""
     cases = results["cases"]
     ours = [case["libraries"]["jaxloss"] for case in cases]
     shared = [
@@ -36,23 +43,87 @@ def written(results: Results) -> str:
         if any(name in library for other, library in case["libraries"].items() if other != "jaxloss")
     ]
     worse = [f"`{case['call']}` ({case['dtype']}, {name})" for case, name in shared if further(case["libraries"], name)]
-    return Template((HERE / "page.md").read_text()).substitute(
-        versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()),
-        date=results["date"][:10],
-        entries=f"{sum(map(_entries, ours)):,}",
-        not_finite=f"{sum(map(not_finite, ours)):,}",
-        shared=f"{len(shared):,}",
-        worse=f"{len(worse)}: {', '.join(worse)}" if worse else "none",
-        comparison=comparison(cases),
-        tables=f"## Every call\n\n{table(cases)}",
-    )
+    return {
+        "versions": f"- {described(results)}",
+        "findings": (
+            f"- **Finite.** Of {sum(map(_entries, ours)):,} values and entries of gradients, jaxloss has "
+            f"{sum(map(not_finite, ours)):,} that are not finite where the truth is.\n"
+            f"- **The worst entry.** {len(shared):,} values and gradients, each on all its inputs in one dtype, are in "
+            f"another library too. Of these jaxloss is off by more than twice what the best of the others is, and than "
+            f"2 ulp, in {len(worse)}{': ' if worse else ''}{', '.join(worse)}."
+        ),
+        "comparison": comparison(cases),
+        "digits": digits(cases),
+        "lost": lost(cases),
+    }
 
 
-def table(cases: list[Results]) -> str:
+# --- summaries --------------------------------------------------------------------------------------------------------
+
+
+def comparison(cases: list[Results]) -> str:
+    """Beside each library: how often each is the more accurate, and what is not finite."""
+    rows = []
+    for name in LIBRARIES[1:]:
+        common = [case["libraries"] for case in cases if name in case["libraries"]]
+        ratios = [ratio for libraries in common for ratio in _ratios(libraries["jaxloss"], libraries[name])]
+        closer, other_closer = sum(ratio < 0.5 for ratio in ratios), sum(ratio > 2 for ratio in ratios)
+        counts = [len(common), closer, len(ratios) - closer - other_closer, other_closer]
+        counts += [sum(not_finite(libraries[which]) for libraries in common) for which in ("jaxloss", name)]
+        counts.append(sum(_entries(libraries[name]) for libraries in common))
+        rows.append([name, *(f"{count:,}" for count in counts)])
+    header = ["beside", "calls", "jaxloss closer", "alike, within a factor of two", "other closer"]
+    return table([*header, "not finite: jaxloss", "other", "of entries"], rows)
+
+
+def digits(cases: list[Results]) -> str:
+    """How many of jaxloss's values and gradients are how far off, in 99 of 100 entries."""
+    rows = []
+    for dtype in DIGITS:
+        ours = [case["libraries"]["jaxloss"] for case in cases if case["dtype"] == dtype]
+        for what, errors in (
+            ("values", [library[VALUE]["p99"] for library in ours]),
+            ("gradients", [of["p99"] for library in ours for name, of in library.items() if name != VALUE]),
+        ):
+            counts = [sum(error <= bound for error in errors) for bound in BOUNDS]
+            new = [count - fewer for count, fewer in zip([*counts, len(errors)], [0, *counts], strict=True)]
+            rows.append([f"{dtype}, {what}", *map(str, new)])
+    return table(["inputs", *(f"≤ {bound} ulp" for bound in BOUNDS), "more"], rows)
+
+
+def lost(cases: list[Results]) -> str:
+    """The losses whose values in float32 are furthest off, each by its worst call, and what the worst entry is."""
+    single = sorted((case for case in cases if case["dtype"] == "float32"), key=_lost)
+    worst_calls = {case["call"].partition("(")[0]: case for case in single}
+    rows = []
+    for case in sorted(worst_calls.values(), key=_lost, reverse=True)[:MOST_LOST]:
+        others = [library[VALUE]["p99"] for name, library in case["libraries"].items() if name != "jaxloss"]
+        best = ulps(min(others), DIGITS["float32"]) if others else "–"
+        worst = case["worst"][VALUE]
+        inputs = ", ".join(f"{name} {_short(array)}" for name, array in worst["inputs"].items())
+        figures = [ulps(_lost(case), DIGITS["float32"]), best, inputs, _short(worst["result"]), _short(worst["truth"])]
+        rows.append([f"`{case['call']}`", *figures])
+    return table(["loss", "jaxloss", "best of the others", "worst entry", "result", "truth"], rows)
+
+
+def _lost(case: Results) -> float:
+    return float(case["libraries"]["jaxloss"][VALUE]["p99"])
+
+
+def _short(array: Any) -> str:
+    if isinstance(array, str):
+        return array
+    numbers = [f"{entry:.3g}" for entry in array]
+    return numbers[0] if len(numbers) == 1 else f"({', '.join(numbers)})"
+
+
+# --- every call -------------------------------------------------------------------------------------------------------
+
+
+def calls(cases: list[Results]) -> str:
     """A row for each call and dtype."""
-    header = ["loss", "inputs", "value", "gradient", "not finite"]
     rows = [[f"`{case['call']}`", case["dtype"], *cells(case)] for case in cases]
-    return _markdown([header, ["---"] * len(header), *rows])
+    return table(["loss", "inputs", "value", "gradient", "not finite"], rows)
 
 
 def cells(case: Results) -> Iterator[str]:
@@ -102,26 +173,6 @@ def further(libraries: Results, name: str, measure: str = "worst") -> bool:
 def not_finite(library: Results) -> int:
     """Of values and all gradients."""
     return sum(summary["not_finite"] for summary in library.values())
-
-
-def comparison(cases: list[Results]) -> str:
-    """Beside each library: how often each is the more accurate, and what is not finite."""
-    rows = []
-    for name in LIBRARIES[1:]:
-        common = [case["libraries"] for case in cases if name in case["libraries"]]
-        ratios = [ratio for libraries in common for ratio in _ratios(libraries["jaxloss"], libraries[name])]
-        closer, other_closer = sum(ratio < 0.5 for ratio in ratios), sum(ratio > 2 for ratio in ratios)
-        counts = [len(common), closer, len(ratios) - closer - other_closer, other_closer]
-        counts += [sum(not_finite(libraries[which]) for libraries in common) for which in ("jaxloss", name)]
-        counts.append(sum(_entries(libraries[name]) for libraries in common))
-        rows.append([name, *(f"{count:,}" for count in counts)])
-    header = ["beside", "calls", "jaxloss closer", "alike, within a factor of two", "other closer"]
-    header += ["not finite: jaxloss", "other", "of entries"]
-    return _markdown([header, ["---"] * len(header), *rows])
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _ratios(ours: Results, theirs: Results) -> Iterator[float]:
