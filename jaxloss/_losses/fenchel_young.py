@@ -1,4 +1,4 @@
-"""Fenchel-Young: losses whose probabilities may be exactly 0, and the maps onto the simplex that they learn."""
+"""Fenchel-Young: losses for probabilities that may be exactly 0, and the functions that compute them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from .._math.simplex import Projection, projected
 
 @array_function()
 def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> Float[Array, "*batch classes"]:
-    """The distribution nearest to the logits: a softmax that gives low classes exactly 0.
+    """The probabilities nearest to the logits: like softmax, but exactly 0 for classes with low logits.
 
         argminₚ ‖p - s‖²  over distributions p,  which is  max(0, s - τ)
 
-    A logit of -inf gets 0; a row of them only gets zeros. Where a class comes in, the derivative is that without it.
+    The threshold τ is the number for which the probabilities sum to 1. A logit of -inf gets 0, and a row with no other
+    logits gets only zeros. At a logit that is exactly τ, the derivative is that for the other classes alone.
 
     Args:
         logits: Scores, shape (..., classes).
@@ -57,19 +58,26 @@ def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> 
     return _probabilities(logits, 2, axis)
 
 
+def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
+    """`entmax` with any `axis`."""
+    (rows,) = rowwise_inputs(None, axis, logits=logits)
+    return jnp.moveaxis(projected(rows, alpha).probs, -1, axis)
+
+
 @array_function(domains={"alpha": AT_LEAST_ONE})
 def entmax(
     logits: Float[ArrayLike, "*batch classes"], *, alpha: Static[float] = 1.5, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
-    """Softmax at `alpha` 1, `sparsemax` at 2, and what lies between and beyond: the larger, the sparser.
+    """Probabilities that are sparser for a larger `alpha`: softmax at 1, `sparsemax` at 2.
 
         argmaxₚ Σₖ pₖ sₖ + Hₐ(p),  Hₐ(p) = Σₖ (pₖ - pₖᵃ) / (a (a - 1)),  which is  max(0, (a - 1)(s - τ))^(1/(a - 1))
 
-    A logit of -inf gets 0; a row of them only gets zeros.
+    The threshold τ is the number for which the probabilities sum to 1. A logit of -inf gets 0, and a row with no other
+    logits gets only zeros.
 
     Args:
         logits: Scores, shape (..., classes).
-        alpha: The exponent a, at least 1; each value compiles anew.
+        alpha: The exponent a, at least 1. Each new value causes a new compilation.
         axis: The class axis.
 
     Returns:
@@ -101,21 +109,22 @@ def sparsemax_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """What `cross_entropy` is for softmax, for `sparsemax`: 0 exactly where that gives the labels.
+    """The loss that goes with `sparsemax`, as `cross_entropy` goes with softmax.
 
         ‖s - y‖²/2 - ‖s - sparsemax(s)‖²/2,  with gradient  sparsemax(s) - y
 
-    For sparse probabilities and labels. It ends at a margin: 0 once the label is 1 ahead of all others. A class ruled
-    out by a logit of -inf takes no part; a label on one makes the loss inf. A common shift of the logits changes
-    nothing, even if the labels' sum is rounded.
+    For sparse probabilities and labels. It is 0 exactly where `sparsemax` gives the labels: for an integer label, as
+    soon as its logit is larger than all others by 1. A class with a logit of -inf is left out, and a label on it makes
+    the loss inf. Adding the same number to all logits of a row does not change the loss, even if the labels do not sum
+    to exactly 1 because of rounding.
 
-    optax calls this one `multiclass_sparsemax_loss`, and `sparsemax_loss` the binary one: that of logits (0, s).
+    optax calls this loss `multiclass_sparsemax_loss`. Its `sparsemax_loss` is the binary one, for logits (0, s).
 
     Args:
         logits: Scores, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        ignore_index: Integer label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this integer label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -139,6 +148,82 @@ def sparsemax_loss(
     return reduce(_fenchel_young(logits, labels, 2), where=where, weights=weights, reduction=reduction)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
+    """The loss of each row, as a sum of terms none of which is negative, so that nothing cancels.
+
+    Each class has two terms: the Bregman divergence of the label from the probability, and the label times the
+    shortfall.
+    """
+    projection = projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    ruled_out = logits == -jnp.inf
+    terms = _divergences(targets, errors, projection, alpha)
+    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
+    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
+    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1))
+
+
+# The loss contains a maximum over the probabilities. Its gradient is that of the maximised function, with the
+# probabilities held constant.
+@_fenchel_young.defjvp
+def _fenchel_young_jvp(
+    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    logits, labels = primals
+    projection = projected(logits, alpha)
+    targets, errors = _targets(labels, projection.probs)
+    exists = logits != -jnp.inf
+    slopes = -errors
+    if labels.ndim == logits.ndim:
+        # Rounded labels may not quite sum to 1. Without this term the gradient would then shift all logits together.
+        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.threshold_slopes
+    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
+    if labels.ndim == logits.ndim:
+        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
+        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
+    return _fenchel_young(logits, labels, alpha), tangent
+
+
+def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
+    """Labels as probabilities, and their differences from the predicted probabilities."""
+    if labels.ndim == probs.ndim:
+        return labels, labels - probs
+    is_label = label_mask(labels, probs.shape[-1])
+    # 1 - p of the label, as a sum: the difference would be inexact for a p near 1.
+    complement = jnp.sum(jnp.where(is_label, 0, probs), axis=-1, keepdims=True)
+    return is_label.astype(probs.dtype), jnp.where(is_label, complement, -probs)
+
+
+def _divergences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
+    """The Bregman divergence of each label y from its probability p.
+
+    (yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), or y log(y/p) - (y - p) if a = 1.
+    """
+    if alpha == 2:
+        return jnp.square(errors) / 2
+    if alpha == 1.5:
+        root_y, root_p = jnp.sqrt(targets), jnp.sqrt(projection.probs)
+        total = root_y + root_p
+        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root_y + root_p) * (2 / 3)
+    powers = 1 if alpha == 1 else projection.powers
+    first_terms = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
+    return jnp.maximum(first_terms - powers * errors, 0) / alpha
+
+
+def _differences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
+    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), or log(y/p) if a = 1. The log is taken as 0 for y = 0, as in `kl_div`."""
+    near = jnp.abs(errors) < projection.probs / 2
+    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
+    present = targets > 0
+    safe = jnp.where(present, targets, 1)
+    if alpha == 1:
+        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
+    ratio = alpha - 1
+    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
+    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
+
+
 @loss_function(domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
 def entmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
@@ -151,21 +236,22 @@ def entmax_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """What `cross_entropy` is for softmax, for `entmax`: 0 exactly where that gives the labels.
+    """The loss that goes with `entmax`, as `cross_entropy` goes with softmax.
 
         Σₖ (pₖ - yₖ) sₖ + Hₐ(p) - Hₐ(y),  p = entmax(s),  Hₐ(p) = Σₖ (pₖ - pₖᵃ) / (a (a - 1)),  with gradient  p - y
 
-    For sparse probabilities and labels, as over the words of a translation. It ends at a margin: 0 once the label is
-    1/(a - 1) ahead of all others. At `alpha` 1 it is `cross_entropy` less the entropy of the labels, which is 0 for
-    integers; at 2 it is `sparsemax_loss`. A class ruled out by a logit of -inf takes no part; a label on one makes the
-    loss inf. A common shift of the logits changes nothing, even if the labels' sum is rounded.
+    For sparse probabilities and labels, such as those of the next word in a translation. It is 0 exactly where `entmax`
+    gives the labels: for an integer label, as soon as its logit is larger than all others by 1/(a - 1). At `alpha` 1
+    the loss is `cross_entropy` minus the entropy of the labels, which is 0 for integers. At 2 it is `sparsemax_loss`.
+    A class with a logit of -inf is left out, and a label on it makes the loss inf. Adding the same number to all logits
+    of a row does not change the loss, even if the labels do not sum to exactly 1 because of rounding.
 
     Args:
         logits: Scores, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        alpha: The exponent a, at least 1: the larger, the sparser. Each value compiles anew.
-        ignore_index: Integer label of rows that do not count; None if no label means that.
+        alpha: The exponent a, at least 1; a larger one is sparser. Each new value causes a new compilation.
+        ignore_index: Rows with this integer label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -192,97 +278,22 @@ def entmax_loss(
     return reduce(_fenchel_young(logits, labels, alpha), where=where, weights=weights, reduction=reduction)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
-    """The loss as a sum of terms none of which is negative, so that nothing cancels.
-
-    These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
-    """
-    projection = projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    ruled_out = logits == -jnp.inf
-    terms = _divergences(targets, errors, projection, alpha)
-    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
-    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
-    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1))
-
-
-# The gradient of a maximum is that with the maximiser held constant.
-@_fenchel_young.defjvp
-def _fenchel_young_jvp(
-    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    logits, labels = primals
-    projection = projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    exists = logits != -jnp.inf
-    slopes = -errors
-    if labels.ndim == logits.ndim:
-        # The labels' sum may be rounded: without its excess the gradient would move all logits together.
-        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.shares
-    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
-    if labels.ndim == logits.ndim:
-        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
-        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
-    return _fenchel_young(logits, labels, alpha), tangent
-
-
-def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
-    """Labels as probabilities, and how much larger they are than those predicted."""
-    if labels.ndim == probs.ndim:
-        return labels, labels - probs
-    own = label_mask(labels, probs.shape[-1])
-    missing = jnp.sum(jnp.where(own, 0, probs), axis=-1, keepdims=True)  # 1 - p, of which little may be left
-    return own.astype(probs.dtype), jnp.where(own, missing, -probs)
-
-
-def _divergences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
-    """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
-    if alpha == 2:
-        return jnp.square(errors) / 2
-    if alpha == 1.5:
-        root, expected = jnp.sqrt(targets), jnp.sqrt(projection.probs)
-        total = root + expected
-        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root + expected) * (2 / 3)
-    powers = 1 if alpha == 1 else projection.powers
-    own = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
-    return jnp.maximum(own - powers * errors, 0) / alpha
-
-
-def _differences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
-    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
-    near = jnp.abs(errors) < projection.probs / 2
-    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
-    present = targets > 0
-    safe = jnp.where(present, targets, 1)
-    if alpha == 1:
-        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
-    ratio = alpha - 1
-    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
-    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
-
-
-def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
-    (rows,) = rowwise_inputs(None, axis, logits=logits)
-    return jnp.moveaxis(projected(rows, alpha).probs, -1, axis)
-
-
 def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:
-    """Makes a loss of a convex function that generalises the maximum.
+    """Makes a loss from a convex function that generalises the maximum.
 
         max_fun(s) - Σₖ yₖ sₖ,  with gradient  ∇max_fun(s) - y
 
-    The gradient of `max_fun` is a prediction, and the loss is least where that equals the targets: with
-    `jax.nn.logsumexp` it is `cross_entropy`. For structured or perturbed maxima. A target of 0 on a logit of -inf
-    counts 0, any other makes the loss inf.
+    The gradient of `max_fun` is the prediction, and the loss is least where the prediction equals the targets. With
+    `jax.nn.logsumexp` it is `cross_entropy`. It is of use for structured or perturbed maxima. On a logit of -inf, a
+    target of 0 adds 0 to the loss, and any other target makes it inf.
 
     Args:
-        max_fun: Takes an array of shape (n,), returns a scalar. It may close over parameters, which are differentiated
-            as usual: it runs in the caller's trace, and so does the loss, which is not compiled by itself.
+        max_fun: Takes an array of shape (n,) and returns a scalar. It may close over parameters, which are
+            differentiated as usual. For this the loss is not compiled by itself, but runs in the caller's trace.
 
     Returns:
-        A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")` with one
-        value per row, of logits and targets of one shape (..., n).
+        A loss `fenchel_young_loss(logits, targets, *, axis=-1, where=None, weights=None, reduction="mean")`. Logits and
+        targets have the same shape (..., n), and the loss has one value per row.
 
     Example:
         >>> import jax
@@ -313,13 +324,13 @@ def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., 
     ) -> Float[Array, "..."]:
         logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
         scores, ruled_out = finite(logits)
-        empty = jnp.all(ruled_out, axis=-1)  # of nothing there is no maximum, and no gradient of one
+        empty = jnp.all(ruled_out, axis=-1)  # such a row has no maximum, and its gradient would be NaN
         highest = jnp.where(empty, 0, maxima(jnp.where(empty[..., None], 0, logits)))
         values = highest - jnp.sum(targets * scores, axis=-1)
         values = with_impossible(values, jnp.any(ruled_out & (targets != 0), axis=-1))
         return reduce(values, where=where, weights=weights, reduction=reduction)
 
-    # It is a loss of whoever made the function, not one of this library.
+    # The loss belongs to the module of `max_fun`, not to this library.
     fenchel_young_loss.__module__ = getattr(max_fun, "__module__", "__main__")
     fenchel_young_loss.__doc__ = f"The Fenchel-Young loss of {max_fun}: see `jaxloss.make_fenchel_young_loss`."
     return loss_function(compiled=False)(fenchel_young_loss)
