@@ -271,3 +271,13 @@ def test_second_derivatives_are_shielded_too() -> None:
         expected, hidden = second(loss)(logits), second(loss)(junk)
         np.testing.assert_allclose(hidden, expected, rtol=1e-12, atol=1e-15)
         assert not np.asarray(hidden)[1].any()
+
+
+@pytest.mark.parametrize("logit", [np.inf, -np.inf, 0.0])
+@pytest.mark.parametrize(
+    "loss",
+    [jaxloss.binary_cross_entropy_with_logits, jaxloss.multilabel_soft_margin_loss, jaxloss.sigmoid_focal_loss],
+)
+def test_a_target_that_is_nan_surfaces_beside_any_logit(loss: Any, logit: float) -> None:
+    assert np.isnan(loss(np.array([logit, 0.0]), np.array([np.nan, 1.0])))
+    assert np.isfinite(loss(np.array([logit, 0.0]), np.array([float(logit > 0), 1.0])))

@@ -89,7 +89,8 @@ def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) 
     scores = jnp.where(infinite, 0, logits)
     yes, no = targets if pos_weight is None else pos_weight * targets, 1 - targets
     terms = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
-    return jnp.where(infinite, 0, terms), infinite & (jnp.where(logits > 0, no, yes) > 0)
+    # A product, so that a target that is NaN stays NaN.
+    return jnp.where(infinite, 0 * targets, terms), infinite & (jnp.where(logits > 0, no, yes) > 0)
 
 
 @loss_function(domains={"targets": PROBABILITY})
@@ -276,7 +277,7 @@ def sigmoid_focal_loss(
     vanishing = complements < jnp.finfo(scores.dtype).tiny
     # 1 - pₜ vanishes only where a huge logit agrees with a target of 0 or 1. There its log is -|s|.
     logs = jnp.where(vanishing, -jnp.abs(factor_scores), jnp.log(jnp.where(vanishing, 1, complements)))
-    values = jnp.where(infinite, 0, power_by_log(complements, logs, gamma) * nll)
+    values = jnp.where(infinite, 0 * targets, power_by_log(complements, logs, gamma) * nll)
     impossible = infinite & (jnp.where(logits > 0, no, yes) > 0)
     target_weights = None
     if alpha is not None:
