@@ -56,9 +56,10 @@ def _direction(x: Float[Array, "*batch n"], eps: Scalar) -> tuple[Float[Array, "
     scaled, scale, zero = _scaled(x, eps)
     squares = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True)
     least = jnp.square(eps / jnp.where(zero[..., None], 1, scale))
-    direction = jnp.where(zero[..., None], 0, scaled / jnp.sqrt(jnp.maximum(squares, least)))
-    short = zero | (squares < least)[..., 0]
-    return direction, jnp.where(short, 1 - jnp.sum(jnp.square(direction), axis=-1), 0)
+    # The value and its correction take one side also where both are equal: a maximum would take half of each slope.
+    short = squares <= least
+    direction = jnp.where(zero[..., None], 0, scaled / jnp.sqrt(jnp.where(short, least, squares)))
+    return direction, jnp.where(zero | short[..., 0], 1 - jnp.sum(jnp.square(direction), axis=-1), 0)
 
 
 def _scaled(
