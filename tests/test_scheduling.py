@@ -56,6 +56,7 @@ def test_each_loss_and_each_file_has_one_worker(tmp_path: Path) -> None:
         check=True,
     )
     seen = [set(path.read_text().split()) for path in tmp_path.glob("gw*")]
-    assert len(seen) == 2
-    assert set.union(*seen) >= {"l1_loss", "smooth_l1_loss", "huber_loss", "test_plain.py", "test_more.py"}
+    files = {"test_plain.py", "test_more.py"}
+    assert set.union(*seen) >= {"l1_loss", "smooth_l1_loss", "huber_loss", *files}
     assert not any(first & second for first, second in combinations(seen, 2))
+    assert sum(bool(names - files) for names in seen) == 2  # workers that had losses
