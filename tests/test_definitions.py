@@ -64,7 +64,7 @@ def test_losses_are_as_defined_on_awkward_inputs(call: Call) -> None:
     rng = np.random.default_rng(0)
     found: list[np.ndarray] = []
     expected: list[np.ndarray] = []
-    for _ in range(4):
+    for _ in range(2):
         drawn = call.awkward_inputs(Draw(rng, N, np.float32, CLASSES))
         inputs = jax.tree.map(lambda x: rounded(x, np.float32).astype(float) if is_float(x) else x, drawn)
         true = truth(call, inputs)
