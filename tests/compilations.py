@@ -30,7 +30,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call":
         for name, (programs, seconds) in (item for item in report.user_properties if item[0] == "cost"):
-            totals[report.nodeid.partition("[")[0]].update(tests=1, programs=programs, milliseconds=round(1e3 * seconds))
+            totals[report.nodeid.partition("[")[0]].update(
+                tests=1, programs=programs, milliseconds=round(1e3 * seconds)
+            )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -97,10 +97,7 @@ OTHER_VALUES: list[tuple[Call, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("call", "options"),
-    [
-        pytest.param(call, options, id=f"{call.name}-{options}", marks=pytest.mark.xdist_group(call.name))
-        for call, options in OTHER_VALUES
-    ],
+    [pytest.param(call, options, id=f"{call.name}-{options}") for call, options in OTHER_VALUES],
 )
 def test_losses_are_as_defined_with_other_options(call: Call, options: dict[str, Any]) -> None:
     inputs = call.inputs((N,))

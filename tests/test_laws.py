@@ -428,7 +428,9 @@ def test_vmap_is_a_loop(call: Call) -> None:
                 assert_same(actual[group], wanted[rows])
 
 
-@over([call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], first_of=attrgetter("loss"))
+@over(
+    [call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], first_of=attrgetter("loss")
+)
 def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     inputs = call.inputs((N,))
     scalars = {name: value for name, value in call.traced.items() if value.ndim == 0}
@@ -474,7 +476,9 @@ def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     assert [g.dtype for g in gradient] == [dtype] * len(gradient)
     assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
     assert_same(value, expected, 1e-6)
-    assert_same(rounded(gradient, float), rounded(rounded(expected_gradient, dtype), float), 2 * float(jnp.finfo(dtype).eps))
+    assert_same(
+        rounded(gradient, float), rounded(rounded(expected_gradient, dtype), float), 2 * float(jnp.finfo(dtype).eps)
+    )
 
 
 @law

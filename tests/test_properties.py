@@ -67,7 +67,9 @@ def entry_by_entry(call: Call, inputs: tuple[Any, ...], options: dict[str, Any])
     return np.array([part.total for part in alone]), np.array([part.weight for part in alone])
 
 
-def hold(call: Call, form: Form, seed: int, factor: float, where: np.ndarray | None, weights: np.ndarray | None) -> None:
+def hold(
+    call: Call, form: Form, seed: int, factor: float, where: np.ndarray | None, weights: np.ndarray | None
+) -> None:
     size = int(np.prod(form.shape))
     options = {name: value * factor for name, value in call.traced.items() if is_float(value) and value.ndim == 0}
     given = rounded(call.inputs((N,), seed), form.dtype)
