@@ -1,4 +1,7 @@
-"""What each test compiles, and its CPU seconds: `PYTHONPATH=tests pytest -p compilations tests/test_laws.py`."""
+"""Counts what each test compiles, and its CPU seconds: `PYTHONPATH=tests pytest -p compilations tests/test_laws.py`.
+
+Tests that were not run are counted by whether they are slow: with `--collect-only` that lists what each law is held to.
+"""
 
 import time
 from collections import Counter, defaultdict
@@ -7,40 +10,48 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
-compiled: list[str] = []
+PROGRAMS = "/jax/core/compile/backend_compile_duration"
+programs = Counter[str]()
 totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
 
 def pytest_configure() -> None:
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, *_, **__: compiled.append(event) if event == COMPILED else None
-    )
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: programs.update([event]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        totals[test(item.nodeid)]["slow" if "slow" in item.keywords else "fast"] += 1
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    compiled_before, seconds_before = len(compiled), time.process_time()
+    before, started = programs[PROGRAMS], time.process_time()
     try:
         yield
     finally:
-        item.user_properties.append(("cost", (len(compiled) - compiled_before, time.process_time() - seconds_before)))
+        item.user_properties.append(("programs", programs[PROGRAMS] - before))
+        item.user_properties.append(("milliseconds", round(1000 * (time.process_time() - started))))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call":
-        for name, (programs, seconds) in (item for item in report.user_properties if item[0] == "cost"):
-            totals[report.nodeid.partition("[")[0]].update(
-                tests=1, programs=programs, milliseconds=round(1e3 * seconds)
-            )
+        totals[test(report.nodeid)].update(dict(report.user_properties))  # which come from the workers too
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     from catalogue import CATALOGUE
 
-    rows = sorted(totals.items(), key=lambda row: -row[1]["milliseconds"])
     total = sum(totals.values(), Counter[str]())
+    rows = sorted(totals.items(), key=lambda row: -row[1]["milliseconds"])
+    rows.append((f"in all, with {total['programs'] / len(CATALOGUE):.1f} programs per line of the catalogue", total))
     terminalreporter.section("compilations")
-    terminalreporter.line(f"{'CPU s':>8} {'programs':>9} {'tests':>6}")
-    for name, row in [*rows, (f"in all; programs per catalogue line: {total['programs'] / len(CATALOGUE):.1f}", total)]:
-        terminalreporter.line(f"{row['milliseconds'] / 1e3:8.1f} {row['programs']:9} {row['tests']:6}  {name}")
+    terminalreporter.line(f"{'CPU s':>8} {'programs':>9} {'fast':>6} {'slow':>6}")
+    for name, row in rows:
+        seconds = row["milliseconds"] / 1000
+        terminalreporter.line(f"{seconds:8.1f} {row['programs']:9} {row['fast']:6} {row['slow']:6}  {name}")
+
+
+def test(nodeid: str) -> str:
+    return nodeid.partition("[")[0]

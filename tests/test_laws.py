@@ -1,8 +1,8 @@
 """The laws of the library, each over every call of the catalogue.
 
-A law is a statement about what a compiled program returns, and compiling is what the tests' time goes into. So there are
-three programs, each of which serves several laws: `program`, `in_precision` and `checked`. All else is NumPy: outside
-`jax.jit` each operation of `jax.numpy` would be compiled too.
+A law is a statement about what a compiled program returns, and compiling is what takes the tests' time. So three
+programs of each call, `program`, `in_precision` and `checked`, serve most laws. The rest is NumPy: outside `jax.jit` each
+operation of `jax.numpy` is a program of its own. `pytest -p compilations` counts them.
 """
 
 import inspect
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.export
@@ -21,6 +22,7 @@ from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxloss
+from jaxloss._math import passes
 
 N = 6
 ALL = np.ones(N, bool)
@@ -66,19 +68,15 @@ def over(calls: list[Call], *, first_of: Callable[[Call], object] | None = None)
     """A test of some calls; given what calls have in common, it is slow for all but the first that have it."""
 
     def parametrized(test: Test) -> Test:
-        held = [call for call in calls if test.__name__.removeprefix("test_") not in call.exempt]
+        held = [
+            call
+            for call in calls
+            if test.__name__.removeprefix("test_") not in call.exempt
+            and not (passes._ACCELERATOR_EVERYWHERE and call.loss not in losses_by_platform())
+        ]
         first = {first_of(call) if first_of else call: call for call in reversed(held)}
         cases = [
-            # The tests of one call stay on one worker, so that its program is compiled once.
-            pytest.param(
-                call,
-                id=call.name,
-                marks=[
-                    pytest.mark.xdist_group(call.name),
-                    *[pytest.mark.slow] * (call not in first.values()),
-                ],
-            )
-            for call in held
+            pytest.param(call, id=call.name, marks=[pytest.mark.slow] * (call not in first.values())) for call in held
         ]
         covering: pytest.MarkDecorator = pytest.mark.parametrize("call", cases)
         return covering(test)
@@ -86,18 +84,38 @@ def over(calls: list[Call], *, first_of: Callable[[Call], object] | None = None)
     return parametrized
 
 
+@cache
+def losses_by_platform() -> set[Callable[..., Any]]:
+    """The losses whose programs are not the same on all platforms."""
+    found = set()
+    for call in CATALOGUE:
+        with mock.patch.object(passes, "by_platform", wraps=passes.by_platform) as by_platform:
+            jax.eval_shape(partial(call.loss, **call.options), *call.inputs((N,)))
+        if by_platform.called:
+            found.add(call.loss)
+    return found
+
+
 class Outcome(NamedTuple):
-    """What a call returned; gradients are of the mean, None where an argument is not floating."""
+    """What a call returned, and derivatives of the mean.
+
+    `slope` and `curvature` are those of the mean and of its gradient along `directions`. The gradient is the rest, None
+    where an argument is not floating.
+    """
 
     none: np.ndarray
     sum: np.ndarray
     mean: np.ndarray
     partial: jaxloss.PartialMean
+    slope: np.ndarray
+    curvature: list[np.ndarray]
     inputs: tuple[Any, ...]
     options: dict[str, Any]
     weights: np.ndarray
-    slope: np.ndarray  # the derivatives of mean and gradient along `directions`
-    curvature: list[np.ndarray]
+
+    @property
+    def gradient(self) -> list[np.ndarray]:
+        return jax.tree.leaves((self.inputs, self.options, self.weights))
 
 
 @cache
@@ -117,7 +135,7 @@ def compiled(call: Call) -> Any:
         (mean, gradient), (slope, curvature) = jax.jvp(value_and_gradient, (floating,), (along,))
         none, total = (evaluate(call.loss, floating, reduction=reduction) for reduction in ("none", "sum"))
         parts = evaluate(jaxloss.partial_mean(call.loss), floating)
-        return Outcome(none, total, mean, parts, *rebuild(gradient, fill=False), slope, curvature)
+        return Outcome(none, total, mean, parts, slope, curvature, *rebuild(gradient, fill=False))
 
     return run
 
@@ -269,13 +287,13 @@ def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
     outcome = program(call)(call.inputs((N,)), **nothing)
     assert outcome.mean == 0
     assert outcome.sum == 0
-    for gradient in jax.tree.leaves((outcome.inputs, outcome.options, outcome.weights)):
-        assert not gradient.any()
+    for derivative in (outcome.slope, *outcome.gradient, *outcome.curvature):
+        assert not derivative.any()
 
 
 @dear_law
 def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
-    assert float(call.loss(*call.inputs((0,)), **call.options)) == 0
+    assert float(jax.jit(partial(call.loss, **call.options))(*call.inputs((0,)))) == 0
 
 
 # --- what a mask hides, and what must show ----------------------------------------------------------------------------
@@ -359,17 +377,17 @@ def test_derivatives_are_those_of_the_value(call: Call) -> None:
     point = call.inputs((N,)), call.traced, np.linspace(0.5, 2.0, N)
     along = directions(call, *point)
 
-    def moved(step: float) -> tuple[Outcome, list[np.ndarray]]:
+    def moved(step: float) -> Outcome:
         shifted = jax.tree.map(lambda x, slope: x + step * slope if is_float(x) else x, point, along)
         inputs, options, weights = shifted
-        outcome = program(call)(inputs, weights=weights, **options)
-        return outcome, jax.tree.leaves((outcome.inputs, outcome.options, outcome.weights))
+        return program(call)(inputs, weights=weights, **options)
 
     step = 1e-6
-    (at, gradient), (above, gradient_above), (below, gradient_below) = moved(0), moved(step), moved(-step)
+    at, above, below = moved(0), moved(step), moved(-step)
     assert_same(at.slope, (above.mean - below.mean) / (2 * step), 1e-7)
-    assert_same(sum(np.vdot(x, slope) for x, slope in zip(gradient, split(along)[0], strict=True)), at.slope, 1e-10)
-    differences = [(x - y) / (2 * step) for x, y in zip(gradient_above, gradient_below, strict=True)]
+    reverse = [np.vdot(gradient, slope) for gradient, slope in zip(at.gradient, split(along)[0], strict=True)]
+    assert_same(sum(reverse), at.slope, 1e-10)
+    differences = [(x - y) / (2 * step) for x, y in zip(above.gradient, below.gradient, strict=True)]
     assert_same(at.curvature, differences, 1e-6)
 
 
@@ -428,9 +446,10 @@ def test_vmap_is_a_loop(call: Call) -> None:
                 assert_same(actual[group], wanted[rows])
 
 
-@over(
-    [call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())], first_of=attrgetter("loss")
-)
+SCALED = [call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())]
+
+
+@over(SCALED, first_of=attrgetter("loss"))
 def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     inputs = call.inputs((N,))
     scalars = {name: value for name, value in call.traced.items() if value.ndim == 0}
@@ -476,9 +495,8 @@ def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     assert [g.dtype for g in gradient] == [dtype] * len(gradient)
     assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
     assert_same(value, expected, 1e-6)
-    assert_same(
-        rounded(gradient, float), rounded(rounded(expected_gradient, dtype), float), 2 * float(jnp.finfo(dtype).eps)
-    )
+    expected_gradient = rounded(expected_gradient, dtype)
+    assert_same(rounded(gradient, float), rounded(expected_gradient, float), 2 * float(jnp.finfo(dtype).eps))
 
 
 @law

@@ -67,20 +67,19 @@ def entry_by_entry(call: Call, inputs: tuple[Any, ...], options: dict[str, Any])
     return np.array([part.total for part in alone]), np.array([part.weight for part in alone])
 
 
-def hold(
-    call: Call, form: Form, seed: int, factor: float, where: np.ndarray | None, weights: np.ndarray | None
-) -> None:
+def hold(call: Call, form: Form, *, seed: int, factor: float, where: Any, weights: Any) -> None:
     size = int(np.prod(form.shape))
     options = {name: value * factor for name, value in call.traced.items() if is_float(value) and value.ndim == 0}
-    given = rounded(call.inputs((N,), seed), form.dtype)
-    inputs = call.batched(lambda x: x[:size].reshape((*form.shape, *x.shape[1:])), given)
+    entries = rounded(call.inputs((N,), seed), form.dtype)
+    inputs = call.batched(lambda x: x[:size].reshape((*form.shape, *x.shape[1:])), entries)
     found = call.loss(
         *inputs, **call.traced | options, **call.static, where=where, weights=weights, reduction=form.reduction
     )
     double = form.dtype == jnp.float64
     assert found.dtype == (jnp.float64 if double else jnp.float32)
 
-    losses, shares = (x[:size].reshape(form.shape) for x in entry_by_entry(call, rounded(given, float), options))
+    alone = entry_by_entry(call, rounded(entries, float), options)
+    losses, shares = (x[:size].reshape(form.shape) for x in alone)
     counted = np.broadcast_to(True if where is None else where, form.shape)
     multipliers = np.broadcast_to(1.0 if weights is None else weights, form.shape)
     with np.errstate(invalid="ignore"):  # a weight of 0 does not shield from an infinite loss
