@@ -12,10 +12,10 @@ demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to r
 	$(VENV)/bin/python examples/fashion_mnist.py
 
 test: $(VENV)/dev  ## The tests: about twelve minutes on two cores.
-	$(RUN) pytest -n auto --dist loadgroup tests
+	$(RUN) pytest -n auto tests
 
 slow: $(VENV)/dev  ## The dear tests: devices, lowering for GPU and TPU, ten epochs on the real images.
-	$(RUN) pytest -n auto --dist loadgroup --slow -m slow tests
+	$(RUN) pytest -n auto --slow -m slow tests
 
 doctest: $(VENV)/dev
 	$(RUN) pytest -n auto --doctest-modules jaxloss

@@ -2,14 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax
 import pytest
-
-if TYPE_CHECKING:  # the tests run without it too, on one worker
-    from xdist.remote import Producer
-    from xdist.scheduler import Scheduling
 
 # Most programs here run once: compiling them fast takes half the time of making them fast.
 FAST = [
@@ -35,10 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling":
-    from scheduling import LossScheduling
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from scheduling import scheduler  # it needs pytest-xdist, and the tests do not
 
-    return LossScheduling(config, log)
+    return scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

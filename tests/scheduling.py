@@ -5,26 +5,31 @@ not read, so that groups are ignored without a word. A scheduler sees the tests'
 """
 
 import re
+from typing import Any
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
-from xdist.workermanage import WorkerController
 
 CALL = re.compile(r"\b([a-z0-9]+(?:_[a-z0-9]+)+)\(")
 
 
-class LossScheduling(LoadScopeScheduling):
-    """Keeps the tests whose ids have calls of one loss, such as `huber_loss(delta=0.7)`, on one worker; others by file.
+def scope(nodeid: str) -> str:
+    """The loss that a test's id calls, as in `nan-huber_loss(delta=0.7)`; if it calls none, the test's file."""
+    path, _, test = nodeid.partition("::")
+    loss = CALL.search(test)
+    return loss[1] if loss else path
 
-    Files come first, since some of their tests take long; then losses, those with most tests first.
-    """
 
-    def _split_scope(self, nodeid: str) -> str:
-        path, _, test = nodeid.partition("::")
-        loss = CALL.search(test)
-        return loss[1] if loss else path
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives out whole scopes: first files, since some of their tests take long, then the losses with most tests."""
+    scheduling = LoadScopeScheduling(config, log)
+    assign = scheduling._assign_work_unit
 
-    def _assign_work_unit(self, node: WorkerController) -> None:
-        path = next((scope for scope in self.workqueue if scope.endswith(".py")), None)
+    def assign_files_first(node: Any) -> None:
+        path = next((scope for scope in scheduling.workqueue if scope.endswith(".py")), None)
         if path is not None:
-            self.workqueue.move_to_end(path, last=False)
-        super()._assign_work_unit(node)
+            scheduling.workqueue.move_to_end(path, last=False)
+        assign(node)
+
+    scheduling._split_scope, scheduling._assign_work_unit = scope, assign_files_first
+    return scheduling

@@ -64,7 +64,7 @@ def test_losses_are_as_defined_on_awkward_inputs(call: Call) -> None:
     rng = np.random.default_rng(0)
     found: list[np.ndarray] = []
     expected: list[np.ndarray] = []
-    for _ in range(4):
+    for _ in range(2):
         drawn = call.awkward_inputs(Draw(rng, N, np.float32, CLASSES))
         inputs = jax.tree.map(lambda x: rounded(x, np.float32).astype(float) if is_float(x) else x, drawn)
         true = truth(call, inputs)
@@ -97,10 +97,7 @@ OTHER_VALUES: list[tuple[Call, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("call", "options"),
-    [
-        pytest.param(call, options, id=f"{call.name}-{options}", marks=pytest.mark.xdist_group(call.name))
-        for call, options in OTHER_VALUES
-    ],
+    [pytest.param(call, options, id=f"{call.name}-{options}") for call, options in OTHER_VALUES],
 )
 def test_losses_are_as_defined_with_other_options(call: Call, options: dict[str, Any]) -> None:
     inputs = call.inputs((N,))

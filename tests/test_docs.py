@@ -185,7 +185,7 @@ HELD = [*((name, False) for name in WRITTEN), ("brier_loss", True)]
         pytest.param(
             *(name, *law.values),
             id=f"{name}-{law.id}",
-            marks=[pytest.mark.xdist_group(name), *law.marks, *[pytest.mark.slow] * (name != "newsvendor_loss")],
+            marks=[*law.marks, *[pytest.mark.slow] * (name != "newsvendor_loss")],
         )
         for name, labelled in HELD
         for law in laws(labelled=labelled)

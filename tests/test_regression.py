@@ -1,6 +1,7 @@
 """Regression losses at their limits and kinks."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -213,6 +214,26 @@ def test_cosine_of_a_zero_vector(eps: float, slope: float) -> None:
     distance, slopes = jax.value_and_grad(jaxloss.cosine_distance)(zero, unit, eps=eps)
     assert distance == 1
     np.testing.assert_allclose(slopes, -slope * unit, rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [0.125, 1.0, 4.0])
+@pytest.mark.parametrize(("function", "sign"), [(jaxloss.cosine_similarity, 1), (jaxloss.cosine_distance, -1)])
+def test_the_gradient_at_a_length_of_exactly_eps_is_that_of_the_division_by_eps(
+    function: Callable[..., jax.Array], sign: int, eps: float
+) -> None:
+    def first(x: Any, y: Any, eps: Any) -> jax.Array:
+        return function(x, y, eps=eps)
+
+    x, y = np.full(4, eps / 2), np.array([20.0, 8.0, 8.0, 16.0]) * eps
+    np.testing.assert_array_equal([np.linalg.norm(x), np.linalg.norm(y)], [eps, 28 * eps])
+    slopes = jax.grad(first, argnums=(0, 1, 2))(x, y, np.float64(eps))
+    # The other side would lack the part of these along x, and have a slope of 0 in eps.
+    cosine, x_unit, y_unit = 26 / 28, x / eps, y / (28 * eps)
+    np.testing.assert_allclose(slopes[0], sign * y_unit / eps, rtol=1e-12)
+    np.testing.assert_allclose(slopes[1], sign * (x_unit - cosine * y_unit) / (28 * eps), rtol=1e-12)
+    np.testing.assert_allclose(slopes[2], -sign * cosine / eps, rtol=1e-12)
+    for slope, swapped in zip(slopes, jax.grad(first, argnums=(1, 0, 2))(y, x, np.float64(eps)), strict=True):
+        np.testing.assert_allclose(slope, swapped, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])

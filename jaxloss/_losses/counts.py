@@ -1,4 +1,4 @@
-"""Counts and amounts: losses of what cannot be negative, such as numbers of events, claims or rain."""
+"""Counts and amounts: losses for targets that cannot be negative, such as numbers of events, claims or rainfall."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def poisson_nll_loss(
 ) -> Float[Array, "..."]:
     """Negative log-likelihood of counts under Poisson distributions, without the term log(y!).
 
-        exp(x) - y x            where x is the log of the rate
-        x - y log(x + eps)      where x is the rate
+        exp(x) - y x          where x is the log of the rate
+        x - y log(x + eps)    where x is the rate
 
-    For counts of events: clicks, photons, claims. Keras's `poisson` takes rates; optax has none.
+    For counts of events: clicks, photons, claims. Keras's `poisson` takes rates; optax has no such loss.
 
     Args:
-        predictions: Logs of the rates, or rates if not `log_input`; any shape.
-        targets: Counts, of the shape of `predictions`.
-        log_input: Whether `predictions` are logs.
+        predictions: Logs of the predicted rates, or with `log_input=False` the rates; any shape.
+        targets: Counts y, of the shape of `predictions`.
+        log_input: Whether `predictions` are logs of rates.
         full: Whether to add Stirling's approximation of log(y!), y log y - y + log(2πy)/2, where y > 1.
-        eps: Keeps the log of a rate of 0 finite; unused with `log_input`.
+        eps: Added to a rate before its log, which is then finite at rate 0; unused with `log_input`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -71,8 +71,8 @@ def poisson_nll_loss(
         values = jnp.exp(predictions) - targets * predictions
     else:
         rates = predictions + eps
-        impossible_log = (targets == 0) & (rates == 0)
-        values = predictions - targets * jnp.log(jnp.where(impossible_log, 1, rates))
+        zero_times_log_zero = (targets == 0) & (rates == 0)
+        values = predictions - targets * jnp.log(jnp.where(zero_times_log_zero, 1, rates))
     if full:
         values = values + _stirling(targets)
     return reduce(values, where=where, weights=weights, reduction=reduction)
@@ -99,16 +99,16 @@ def negative_binomial_nll_loss(
 
         log(1 + αm)/α + y log((1 + αm)/m) + log Γ(y + 1) + log Γ(r) - log Γ(y + r) + y log r,  r = 1/α
 
-    For counts that vary more than a Poisson distribution allows, as sales and visits do: their variance is m + αm². At
-    a dispersion of 0 it is the Poisson distribution, and near it nothing cancels. It is the full likelihood, with
-    log(y!). For a target above 0 a mean below `eps` counts as `eps`, without a gradient; a target of 0 has no gradient
-    for itself.
+    For counts that vary more than a Poisson distribution allows, such as sales and visits: their variance is m + αm². A
+    dispersion of 0 is the Poisson distribution, and close to 0 the loss stays accurate. It is the full likelihood, with
+    log(y!). If a target is above 0, a mean up to `eps` counts as `eps` and has no gradient. A target of 0 has no
+    gradient with respect to itself.
 
     Args:
         means: Predicted means m, any shape; not negative.
         targets: Counts y, of the shape of `means`.
         dispersions: Predicted dispersions α, of the shape of `means`; not negative.
-        eps: Least mean of a target above 0; positive.
+        eps: Smallest mean for a target above 0; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -122,27 +122,31 @@ def negative_binomial_nll_loss(
 
     References:
         Lawless, Negative binomial and mixed Poisson regression, 1987.
-        Loader, Fast and accurate computation of binomial probabilities, 2000 (how it is computed).
+        Loader, Fast and accurate computation of binomial probabilities, 2000 (the method of computing it).
         Salinas et al., DeepAR: probabilistic forecasting with autoregressive recurrent networks, 2020.
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
-    none = targets == 0
-    positive = _negative_binomial(at_least(means, eps), jnp.where(none, 1, targets), dispersions)
-    values = jnp.where(none, log1p_over(dispersions, means), positive)
+    zero = targets == 0
+    values_above_0 = _negative_binomial(at_least(means, eps), jnp.where(zero, 1, targets), dispersions)
+    values = jnp.where(zero, log1p_over(dispersions, means), values_above_0)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _negative_binomial(means: Array, targets: Array, dispersions: Array) -> Array:
-    """The likelihood of counts above 0, as a sum of terms none of which is negative but the constant."""
+    """The negative log-likelihood of counts above 0, as Loader's sum of terms that do not cancel."""
+    # The gamma functions are those of r, r + y and y + 1; `stirling_error` takes the inverses of r, r + y and y.
     inverses = jnp.stack([dispersions, quotient(dispersions, 1 + dispersions * targets), 1 / targets])
-    at_failures, at_all, at_target = jnp.unstack(stirling_error(inverses))
-    spread = (jnp.log(targets) + log1p_product(dispersions, targets)) / 2 + HALF_LOG_2PI
-    return _binomial_deviance(means, targets, dispersions) + spread + at_target + (at_failures - at_all)
+    at_failures, at_trials, at_target = jnp.unstack(stirling_error(inverses))
+    log_factor = (jnp.log(targets) + log1p_product(dispersions, targets)) / 2 + HALF_LOG_2PI
+    return _binomial_deviance(means, targets, dispersions) + log_factor + at_target + (at_failures - at_trials)
 
 
 def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Array:
-    """How much likelier the target would be if it were the mean, of r failures in r + y trials: never negative."""
-    # 1 + αx as (1 + α)(h + cx), with h + c = 1, overflows nowhere.
+    """By how much the log-likelihood would be higher if the mean were equal to the target; never negative.
+
+    The likelihood is that of r failures in r + y trials.
+    """
+    # 1 + αx is written as (1 + α)(h + cx) with h + c = 1, which cannot overflow. Below, c · errors is ratio - 1.
     h = 1 / (1 + dispersions)
     c = dispersions * h
     divisor = h + c * means
@@ -173,15 +177,15 @@ def tweedie_loss(
         2 (y log(y/m) - y + m)                                       at p = 1
         2 (log(m/y) + y/m - 1)                                       at p = 2
 
-    For amounts that are often exactly 0, with powers between 1 and 2: claims, rainfall, demand. At 0 it is the squared
-    error, at 1 the deviance of the Poisson distribution, at 2 that of the gamma, at 3 that of the inverse Gaussian; and
-    it does not cancel near these or where a mean is close to its target. A target of 0 has no gradient for itself, and
-    from power 2 on it has a loss of inf. scikit-learn calls it `mean_tweedie_deviance`.
+    With powers between 1 and 2, for amounts that are often exactly 0: claims, rainfall, demand. Power 0 is the squared
+    error, 1 the deviance of the Poisson distribution, 2 that of the gamma and 3 that of the inverse Gaussian. The loss
+    stays accurate close to these powers, and where a mean is close to its target. A target of 0 has no gradient with
+    respect to itself, and its loss is inf for powers of 2 and more. scikit-learn calls it `mean_tweedie_deviance`.
 
     Args:
         means: Predicted means m, any shape; positive.
         targets: Amounts y, of the shape of `means`; not negative.
-        power: Power p of the mean in the variance; no distribution has one between 0 and 1.
+        power: Power p of the mean in the variance. No distribution has a power between 0 and 1.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -198,69 +202,74 @@ def tweedie_loss(
         Jørgensen, Exponential dispersion models, 1987.
     """
     means, targets = elementwise_inputs(where, means=means, targets=targets)
-    means = at_least(means, float(jnp.finfo(means.dtype).tiny))  # what an exponential leaves of a very negative number
+    # A mean that a network computes as an exponential may underflow to 0.
+    means = at_least(means, float(jnp.finfo(means.dtype).tiny))
     values = 2 * _half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 @jax.custom_jvp
 def _half_tweedie_deviance(means: Array, targets: Array, power: Array) -> Array:
-    """∫ (y - t) t^-p dt from m to y."""
+    """The integral of (y - t) t^-p dt from the mean to the target y."""
     return _tweedie_integral(means, targets, power)
 
 
-# The slopes in means and targets are simple, but as derivatives of the integral they would cancel.
+# The derivatives with respect to means and targets are simple. Those that autodiff finds for the integral would cancel.
 @_half_tweedie_deviance.defjvp
 def _half_tweedie_deviance_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     means, targets, power = primals
     values, in_power = jax.jvp(functools.partial(_tweedie_integral, means, targets), (power,), (tangents[2],))
-    root = _root_of_power(means, -power)
-    absent, present, logs = _present_and_logs(means, targets)
+    root = _bounded_root_of_power(means, -power)
+    zero, targets_above_0, logs = _targets_above_0(means, targets)
     exponents = (1 - power) * logs
-    largest = jnp.where(exponents > 0, means, present)
-    largest_root = _root_of_power(largest, 1 - power)
-    in_targets = jnp.where(absent, 0, -logs * largest_root * _mean_decay(exponents) * largest_root)
+    larger = jnp.where(exponents > 0, means, targets_above_0)
+    larger_root = _bounded_root_of_power(larger, 1 - power)
+    in_targets = jnp.where(zero, 0, -logs * larger_root * _mean_over_larger(exponents) * larger_root)
     return values, (means - targets) * root * root * tangents[0] + in_targets * tangents[1] + in_power
 
 
 def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
-    absent, present, logs = _present_and_logs(means, targets)
+    zero, targets, logs = _targets_above_0(means, targets)
     near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
     small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
-    # With t = y exp(s) the integrand has one sign.
-    root = _root_of_power(present, 2 - power)
+    # With t = y exp(s log(m/y)) the integrand has one sign, so that nothing cancels.
+    root = _bounded_root_of_power(targets, 2 - power)
     integral = unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
     close = root * small * integral * root
     possible = power < 2
     exponent = jnp.where(possible, 2 - power, 1)
-    alone = jnp.where(absent, means, 1) ** exponent / exponent + jnp.where(possible, 0, jnp.inf)
-    # Differences of powers over their exponents, either of which may be 0.
-    means, present = jnp.where(near, 1, jnp.stack([means, present]))
-    outer, inner = (2 - power) * large, (1 - power) * large
+    of_zero = jnp.where(zero, means, 1) ** exponent / exponent + jnp.where(possible, 0, jnp.inf)
+    # (m^a - y^a)/a for a = 2 - p, minus y times the same for a = 1 - p; a may be 0.
+    means, targets = jnp.where(near, 1, jnp.stack([means, targets]))
+    first, second = (2 - power) * large, (1 - power) * large
     root = means ** ((1 - power) / 2)
-    outer_largest = jnp.where(outer > 0, means, present) ** (2 - power)
-    inner_largest = jnp.where(inner > 0, root * present * root, present ** (2 - power))
-    distant = large * (outer_largest * _mean_decay(outer) - inner_largest * _mean_decay(inner))
-    return jnp.where(absent, alone, jnp.where(near, close, distant))
+    first_larger = jnp.where(first > 0, means, targets) ** (2 - power)
+    second_larger = jnp.where(second > 0, root * targets * root, targets ** (2 - power))
+    distant = large * (first_larger * _mean_over_larger(first) - second_larger * _mean_over_larger(second))
+    return jnp.where(zero, of_zero, jnp.where(near, close, distant))
 
 
-def _root_of_power(x: Array, exponent: Array) -> Array:
-    """The root of a power, as a factor to be taken twice: it overflows last, and times 0 it is 0."""
+def _bounded_root_of_power(x: Array, exponent: Array) -> Array:
+    """The square root of a power of x, and the largest number of the dtype if that is infinite.
+
+    Products contain it twice as a factor. So they overflow only if their true value does, and 0 times it is 0.
+    """
     return bounded(x ** (exponent / 2))
 
 
-def _mean_decay(exponents: Array) -> Array:
-    """The mean of a power between two numbers, relative to the larger of its values, of which this is the log ratio.
+def _mean_over_larger(logs: Array) -> Array:
+    """The logarithmic mean of two numbers over the larger: (1 - exp(-|x|)) / |x|, where x is the log of their ratio.
 
-    Both branches are one function of the exponent times what they are relative to, so that all its derivatives agree.
+    The logarithmic mean of a and b is (a - b) / log(a / b). At x = 0 the other number becomes the larger one. This
+    function times the larger number is smooth there, since the logarithmic mean is.
     """
-    return exponential_growth(jnp.ones_like(exponents), jnp.where(exponents > 0, -exponents, exponents))
+    return exponential_growth(jnp.ones_like(logs), jnp.where(logs > 0, -logs, logs))
 
 
-def _present_and_logs(means: Array, targets: Array) -> tuple[Array, Array, Array]:
-    """Which targets are 0, the targets with those made 1, and log(mean / target) of these."""
-    absent = targets == 0
-    present = jnp.where(absent, 1, targets)
-    return absent, present, close_log_ratio(means, present, means - present)
+def _targets_above_0(means: Array, targets: Array) -> tuple[Array, Array, Array]:
+    """A mask of the targets that are 0, the targets with 1 in place of these, and log(mean / target) for the latter."""
+    zero = targets == 0
+    targets = jnp.where(zero, 1, targets)
+    return zero, targets, close_log_ratio(means, targets, means - targets)

@@ -19,7 +19,7 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import finite
+from .._math.arithmetic import finite, with_impossible
 from .._math.dtypes import Scalar
 from .._math.special import close_log_ratio, entropy_gap, exp_excess
 
@@ -35,18 +35,21 @@ def kl_div(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Kullback-Leibler divergence of predicted from target distributions.
+    """Kullback-Leibler divergence between target and predicted distributions, KL(targets ‖ predictions).
 
         Σₖ tₖ (log tₖ - xₖ)
 
-    The bits, in nats, that coding targets by the predictions wastes; for distillation and soft labels. Terms with a
-    target of 0 are 0, and so is their gradient. The mean is over distributions: PyTorch calls that "batchmean", and
-    divides by the first axis alone if there are several.
+    The nats that are wasted when targets are encoded with a code made for the predictions. For distillation and soft
+    labels. Terms with a target of 0 are 0, and so is their gradient. A target above 0 with a log-probability of -inf
+    makes the loss inf, and the gradient stays finite.
+
+    The mean is over distributions. PyTorch calls that "batchmean", and divides by the size of the first axis only, even
+    if there are several batch axes.
 
     Args:
         log_predictions: Log-probabilities, shape (..., classes).
-        targets: Probabilities, or their logs if `log_target`; the shape of `log_predictions`.
-        log_target: Whether `targets` are logs.
+        targets: Probabilities, or log-probabilities if `log_target` is set, of the shape of `log_predictions`.
+        log_target: Whether `targets` are log-probabilities.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per distribution.
 
@@ -68,14 +71,23 @@ def kl_div(
 
 
 def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
-    targets = _checked(targets, log_target=log_target)
+    targets, log_targets, absent = _targets_and_logs(targets, log_target=log_target)
+    log_predictions, ruled_out = finite(log_predictions)
+    terms = jnp.where(absent, 0, targets * (log_targets - log_predictions))
+    return with_impossible(terms, ruled_out & ~absent)
+
+
+def _targets_and_logs(targets: Array, *, log_target: bool) -> tuple[Array, Array, Array]:
+    """Checked targets, their logs, and a mask of the targets that are 0.
+
+    A target of 0 is replaced by 1, and its log by 0: a log of -inf would make the term or its gradient NaN.
+    """
+    probs = jnp.exp(targets) if log_target else targets
+    expected = f"{'logs of ' * log_target}probabilities"
+    targets = check_values("targets", targets, PROBABILITY.contains(probs), expected)
     absent = targets == (-jnp.inf if log_target else 0)
-    ruled_out = log_predictions == -jnp.inf
-    # Made safe before the maths: an infinite log meets neither 0 nor another one, in the terms or their gradient.
-    present = jnp.where(absent, 0 if log_target else 1, targets)
-    log_predictions = jnp.where(ruled_out, 0, log_predictions)
-    probs, log_probs = (jnp.exp(present), present) if log_target else (present, jnp.log(present))
-    return jnp.where(absent, 0, probs * (log_probs - log_predictions)) + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+    targets = jnp.where(absent, 0 if log_target else 1, targets)
+    return (jnp.exp(targets), targets, absent) if log_target else (targets, jnp.log(targets), absent)
 
 
 @loss_function(domains={"targets": NON_NEGATIVE})
@@ -92,12 +104,15 @@ def generalized_kl_div(
 
         Σₖ tₖ (log tₖ - xₖ) - tₖ + exp xₖ
 
-    For spectra, counts and other masses: never negative, and 0 only where the amounts agree. For probabilities it is
-    `kl_div`, and keeps its digits where the two are close. Terms with a target of 0 are exp xₖ, and the gradient of
-    such a target is 0. optax calls it `generalized_kl_divergence`.
+    For spectra, counts and other amounts. The loss is never negative, and 0 only where the amounts agree. For
+    probabilities it equals `kl_div`, but it also keeps its digits where the two are close. A term with a target of 0 is
+    exp xₖ, and the gradient with respect to that target is 0. A target above 0 with a log-prediction of -inf makes the
+    loss inf, and the gradient stays finite.
+
+    optax calls it `generalized_kl_divergence`.
 
     Args:
-        log_predictions: Logs of predicted amounts, shape (..., classes).
+        log_predictions: Logs of the predicted amounts, shape (..., classes).
         targets: Amounts, not negative, of the shape of `log_predictions`.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
@@ -123,22 +138,23 @@ def generalized_kl_div(
 def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
     absent = targets == 0
     log_predictions, ruled_out = finite(log_predictions)
-    alone = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
-    terms = jnp.where(absent, alone, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
-    return terms + jnp.where(ruled_out & ~absent, jnp.inf, 0)
+    predictions = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
+    terms = jnp.where(absent, predictions, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
+    return with_impossible(terms, ruled_out & ~absent)
 
 
 @jax.custom_jvp
 def _gap_of_amounts(log_predictions: Array, targets: Array) -> Array:
-    """The term t (log t - x) - t + exp x of a target above 0."""
+    """The term t (log t - x) - t + exp x, for a target t above 0."""
     return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
 
 
+# Both slopes are simple. Autodiff would divide by the square of a tiny target.
 @_gap_of_amounts.defjvp
 def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     log_predictions, targets = primals
-    in_predictions, in_targets = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
-    return _gap_of_amounts(*primals), in_predictions * tangents[0] + in_targets * tangents[1]
+    predictions_slope, targets_slope = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
+    return _gap_of_amounts(*primals), predictions_slope * tangents[0] + targets_slope * tangents[1]
 
 
 @loss_function(domains={"beta": PROBABILITY})
@@ -153,21 +169,22 @@ def js_div(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Jensen-Shannon divergence of predicted from target distributions, of any mixture of the two.
+    """Generalised Jensen-Shannon divergence between target and predicted distributions.
 
         beta KL(t ‖ m) + (1 - beta) KL(p ‖ m),  m = beta t + (1 - beta) p,  p = exp x
         KL(t ‖ p)                               at beta = 0
         KL(p ‖ t)                               at beta = 1
 
-    For distillation: bounded, and with 1/2 symmetrical. As in TRL and Liger it jumps at both ends, where the formula
-    would be 0: `beta = 0` is `kl_div`, and 1 is its reverse, which seeks modes; near an end it is close to beta, or
-    1 - beta, times that. Terms with a target of 0 have no gradient for it.
+    For distillation. With a beta between 0 and 1 the loss is bounded, and with 1/2 it is symmetric. It jumps at 0 and
+    1, as in TRL and Liger, where the first formula would be 0: `beta = 0` is `kl_div`, and `beta = 1` is its reverse,
+    which seeks modes. Near 0 the loss is about beta times the loss at 0, and near 1 it is about 1 - beta times the loss
+    at 1. The gradient with respect to a target of 0 is 0.
 
     Args:
         log_predictions: Log-probabilities, shape (..., classes).
-        targets: Probabilities, or their logs if `log_target`; the shape of `log_predictions`.
-        beta: Share of the targets in the mixture, in [0, 1].
-        log_target: Whether `targets` are logs.
+        targets: Probabilities, or log-probabilities if `log_target` is set, of the shape of `log_predictions`.
+        beta: Share of the targets in the mixture m, in [0, 1].
+        log_target: Whether `targets` are log-probabilities.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per distribution.
 
@@ -190,69 +207,67 @@ def js_div(
 
 
 def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
-    targets = _checked(targets, log_target=log_target)
+    targets, log_targets, absent = _targets_and_logs(targets, log_target=log_target)
+    targets = jnp.where(absent, 0, targets)
     log_predictions, ruled_out = finite(log_predictions)
     probs = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
-    absent = targets == (-jnp.inf if log_target else 0)
-    present = jnp.where(absent, 0 if log_target else 1, targets)
-    log_targets = present if log_target else jnp.log(present)
-    targets = jnp.where(absent, 0, jnp.exp(present) if log_target else present)
-    logs, differences = log_predictions - log_targets, probs - targets
+    log_ratios, differences = log_predictions - log_targets, probs - targets
     if log_target:
-        # Of two close logs the difference is exact.
-        alike = ~absent & ~ruled_out & (jnp.abs(logs) < 1)
-        differences = jnp.where(alike, targets * jnp.expm1(jnp.where(alike, logs, 0)), differences)
+        # The difference of two close logs is exact, and that of their exponentials is not.
+        close = ~absent & ~ruled_out & (jnp.abs(log_ratios) < 1)
+        differences = jnp.where(close, targets * jnp.expm1(jnp.where(close, log_ratios, 0)), differences)
     at_0, at_1 = jnp.equal(beta, 0), jnp.equal(beta, 1)
     mixed = _mixed_gap(probs, targets, differences, jnp.asarray(beta, probs.dtype))
-    values = jnp.where(at_0, -targets * logs, jnp.where(at_1, probs * logs, mixed))
+    values = jnp.where(at_0, -targets * log_ratios, jnp.where(at_1, probs * log_ratios, mixed))
     impossible = (at_0 & ruled_out & ~absent) | (at_1 & absent & ~ruled_out)
-    return values + jnp.where(impossible, jnp.inf, 0)
+    return with_impossible(values, impossible)
 
 
 @jax.custom_jvp
 def _mixed_gap(probs: Array, targets: Array, differences: Array, beta: Array) -> Array:
-    """β (t log(t/m) - t + m) + (1 - β) (p log(p/m) - p + m), whose linear parts cancel; given p - t too."""
-    of_targets, of_probs = _gaps(probs, targets, differences, beta)
-    return beta * of_targets + (1 - beta) * of_probs
+    """The term β (t log(t/m) - t + m) + (1 - β) (p log(p/m) - p + m); its linear parts sum to 0.
+
+    `differences` are p - t: given apart, they may be more exact than what subtracting gives.
+    """
+    targets_gap, probs_gap = _gaps(probs, targets, differences, beta)
+    return beta * targets_gap + (1 - beta) * probs_gap
 
 
-# The slopes are simple, but as sums of those of the terms they would cancel; p and t bring that of their difference.
+# The slopes are simple. Autodiff would sum up slopes of both gaps that cancel. The slopes with respect to p and t are
+# the full ones, so the differences, which are a function of p and t, have none of their own.
 @_mixed_gap.defjvp
 def _mixed_gap_jvp(
     primals: tuple[Array, Array, Array, Array], tangents: tuple[Array, Array, Array, Array]
 ) -> tuple[Array, Array]:
     beta = primals[-1]
-    of_targets, of_probs = _gaps(*primals)
-    log_targets, log_probs = _logs_of_mixtures(*primals)
-    tangent = -(1 - beta) * log_probs * tangents[0] - beta * log_targets * tangents[1]
-    return _mixed_gap(*primals), tangent + (of_targets - of_probs) * tangents[3]
+    targets_gap, probs_gap = _gaps(*primals)
+    targets_log, probs_log = _log_ratios_to_mixture(*primals)
+    tangent = -(1 - beta) * probs_log * tangents[0] - beta * targets_log * tangents[1]
+    return _mixed_gap(*primals), tangent + (targets_gap - probs_gap) * tangents[3]
 
 
 def _gaps(probs: Array, targets: Array, differences: Array, beta: Array) -> tuple[Array, Array]:
-    log_targets, log_probs = _logs_of_mixtures(probs, targets, differences, beta)
-    of_targets = entropy_gap(targets, (1 - beta) * differences, log_targets)
-    return of_targets, entropy_gap(probs, -beta * differences, log_probs)
+    """The gaps t log(t/m) - t + m and p log(p/m) - p + m."""
+    targets_log, probs_log = _log_ratios_to_mixture(probs, targets, differences, beta)
+    targets_gap = entropy_gap(targets, (1 - beta) * differences, targets_log)
+    return targets_gap, entropy_gap(probs, -beta * differences, probs_log)
 
 
-def _logs_of_mixtures(probs: Array, targets: Array, differences: Array, beta: Array) -> tuple[Array, Array]:
-    """log(m/t) and log(m/p), 0 where there is nothing of either."""
+def _log_ratios_to_mixture(probs: Array, targets: Array, differences: Array, beta: Array) -> tuple[Array, Array]:
+    """log(m/t) and log(m/p)."""
     mixtures = beta * targets + (1 - beta) * probs
     return (
-        _log_of_mixture(mixtures, targets, (1 - beta) * differences),
-        _log_of_mixture(mixtures, probs, -beta * differences),
+        _safe_log_ratio(mixtures, targets, (1 - beta) * differences),
+        _safe_log_ratio(mixtures, probs, -beta * differences),
     )
 
 
-def _log_of_mixture(mixtures: Array, shares: Array, excess: Array) -> Array:
-    tiny = jnp.finfo(shares.dtype).tiny
-    nothing = (shares < tiny) | (mixtures < tiny)
-    mixtures, shares = jnp.where(nothing, 1, mixtures), jnp.where(nothing, 1, shares)
-    return close_log_ratio(mixtures, shares, jnp.where(nothing, 0, excess))
-
-
-def _checked(targets: Array, *, log_target: bool) -> Array:
-    probs = jnp.exp(targets) if log_target else targets
-    return check_values("targets", targets, PROBABILITY.contains(probs), f"{'logs of ' * log_target}probabilities")
+def _safe_log_ratio(mixtures: Array, parts: Array, differences: Array) -> Array:
+    """log(mixture / part), given mixture - part too; 0 where one of the two is 0 or subnormal."""
+    tiny = jnp.finfo(parts.dtype).tiny
+    vanishing = (parts < tiny) | (mixtures < tiny)
+    mixtures, parts = jnp.where(vanishing, 1, mixtures), jnp.where(vanishing, 1, parts)
+    return close_log_ratio(mixtures, parts, jnp.where(vanishing, 0, differences))
 
 
 @loss_function()
@@ -267,18 +282,20 @@ def gaussian_kl(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Kullback-Leibler divergence of normal distributions with independent coordinates from a prior.
+    """Kullback-Leibler divergence of normal distributions with independent coordinates from a normal prior.
 
         Σₖ (exp(uₖ) - 1 - uₖ + (mₖ - m⁰ₖ)² exp(-l⁰ₖ)) / 2,  u = l - l⁰,  l = log-variance
 
-    The term of a variational autoencoder that holds its codes near the prior, which is the standard normal
-    distribution unless it is given. It keeps its digits where the two are close.
+    m⁰ and l⁰ are the mean and the log-variance of the prior, which is the standard normal distribution by default. In
+    a variational autoencoder this term keeps the codes near the prior. It keeps its digits where both distributions are
+    close.
 
     Args:
         means: Means of the coordinates, shape (..., latents).
-        log_variances: Logs of their variances, not of standard deviations, of the shape of `means`.
-        prior_means: Means of the prior, or None for 0: a scalar, or the rank of `means` with axes of its sizes or 1.
-        prior_log_variances: Logs of the prior's variances, or None for 0; shaped likewise.
+        log_variances: Logs of the variances (not of the standard deviations), of the shape of `means`.
+        prior_means: Means of the prior, or None for 0. A scalar, or the rank of `means` with axes of its sizes or 1.
+        prior_log_variances: Logs of the variances of the prior, or None for 0. A scalar, or the rank of `means` with
+            axes of its sizes or 1.
         axis: The axis of the latent coordinates.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -302,10 +319,11 @@ def gaussian_kl(
         axis,
         means=means,
         log_variances=log_variances,
-        prior_means=_spread("prior_means", prior_means, means),
-        prior_log_variances=_spread("prior_log_variances", prior_log_variances, means),
+        prior_means=_prior("prior_means", prior_means, means),
+        prior_log_variances=_prior("prior_log_variances", prior_log_variances, means),
     )
-    # A half of the exponent before the square, so that it overflows last; and bounded, so that it times 0 is 0.
+    # Errors are divided by the standard deviation and then squared: dividing squares by the variance overflows sooner.
+    # The exponential is bounded, so that an error of 0 times it is 0.
     bound = jnp.log(jnp.finfo(means.dtype).max)
     errors = (means - prior_means) * jnp.exp(jnp.minimum(-prior_log_variances / 2, bound))
     terms = exp_excess(log_variances - prior_log_variances) / 2 + errors * (errors / 2)
@@ -313,6 +331,7 @@ def gaussian_kl(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _spread(name: str, option: ArrayLike | None, like: ArrayLike) -> Array:
-    shape = jnp.shape(like)
-    return jnp.zeros_like(like) if option is None else jnp.broadcast_to(broadcastable(name, option, shape), shape)
+def _prior(name: str, option: ArrayLike | None, means: ArrayLike) -> Array:
+    """An option of the prior in the shape of the means; zeros for None."""
+    shape = jnp.shape(means)
+    return jnp.zeros_like(means) if option is None else jnp.broadcast_to(broadcastable(name, option, shape), shape)

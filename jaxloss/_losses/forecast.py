@@ -1,4 +1,4 @@
-"""Forecast: losses of quantiles, of expectiles and of whole predicted distributions."""
+"""Forecast: losses of predicted quantiles, expectiles and whole distributions."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def quantile_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Absolute error with a price of its own on either side: the pinball loss.
+    """Absolute error, weighted by whether the prediction is too low or too high: the pinball loss.
 
         τ (y - x)        where y > x
         (1 - τ) (x - y)  elsewhere
 
-    Its minimiser is the τ-quantile; several at once make an interval, or a whole distribution. 0.5 is half of
-    `l1_loss`. The subgradient at x = y is 0.
+    It is least at the τ-quantile of the targets. Several quantiles at once describe an interval, or a whole
+    distribution. τ = 0.5 is half of `l1_loss`. The gradient at x = y is 0.
 
     Args:
-        predictions: Quantiles of the targets: the shape of `targets` if `quantiles` is a scalar, else with an axis of
-            their number.
-        targets: What came true, any shape.
-        quantiles: Which quantiles are predicted, in [0, 1]: a scalar, or an array of shape (quantiles,) over which a
-            value is the mean.
-        axis: The quantile axis of `predictions`; unused with a scalar.
+        predictions: Predicted quantiles x: of the shape of `targets` if `quantiles` is a scalar, else with one more
+            axis, which has an entry per quantile.
+        targets: Observed values y, any shape.
+        quantiles: The levels τ of the predicted quantiles, in [0, 1]: a scalar, or an array of shape (quantiles,). With
+            an array, the loss of a target is the mean over its quantiles.
+        axis: The quantile axis of `predictions`; unused if `quantiles` is a scalar.
         where, weights, reduction: As in `jaxloss.reduce`, per target.
 
     Returns:
@@ -74,13 +74,19 @@ def quantile_loss(
         values = _pinball(targets - predictions, jnp.asarray(quantiles))
     else:
         predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
-        levels = _of_rows(quantiles, predictions)
+        levels = _levels_of_rows(quantiles, predictions)
         values = jnp.mean(_pinball(targets[..., None] - predictions, levels), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _pinball(errors: Array, quantiles: Array) -> Array:
-    return jnp.where(errors > 0, quantiles, jnp.where(errors < 0, quantiles - 1, 0)) * errors
+def _pinball(errors: Array, levels: Array) -> Array:
+    return jnp.where(errors > 0, levels, jnp.where(errors < 0, levels - 1, 0)) * errors
+
+
+def _levels_of_rows(quantiles: ArrayLike, rows: Array) -> Array:
+    """Quantile levels, one per entry of a row, with axes of size 1 before them up to the rank of the rows."""
+    require_shape("quantiles", quantiles, rows.shape[-1:], "one per prediction")
+    return jnp.expand_dims(jnp.asarray(quantiles), tuple(range(rows.ndim - 1)))
 
 
 @loss_function(domains={"expectile": PROBABILITY})
@@ -93,18 +99,18 @@ def expectile_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Squared error with a price of its own on either side.
+    """Squared error, weighted by whether the prediction is too low or too high.
 
         τ (y - x)²        where y > x
         (1 - τ) (y - x)²  elsewhere
 
-    Its minimiser is the τ-expectile, which is to the mean what a quantile is to the median; near 1 it is the maximum
-    that data support, for which implicit Q-learning takes it. 0.5 is half of `mse_loss`.
+    It is least at the τ-expectile of the targets, which is to their mean what a quantile is to their median. With τ
+    close to 1 this approaches their maximum, for which implicit Q-learning uses it. τ = 0.5 is half of `mse_loss`.
 
     Args:
-        predictions: Expectiles of the targets, any shape.
-        targets: What came true, of the shape of `predictions`.
-        expectile: Which expectile is predicted, in [0, 1].
+        predictions: Predicted expectiles x, any shape.
+        targets: Observed values y, of the shape of `predictions`.
+        expectile: The level τ of the predicted expectile, in [0, 1].
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -138,20 +144,21 @@ def quantile_huber_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Pinball loss, rounded off around 0, of predicted quantiles against samples of a distribution.
+    """Pinball loss, smoothed around 0, of predicted quantiles against samples of a distribution.
 
         Σᵢ 1/m Σⱼ |τᵢ - [yⱼ < xᵢ]| huber(yⱼ - xᵢ) / delta
 
-    The loss of distributional reinforcement learning (QR-DQN), where the samples are quantiles of the next state: n
-    predictions meet m targets of their row, in an array of n·m differences. Gradients flow to both; where targets come
-    from the network itself, `jax.lax.stop_gradient` them. `delta = 0` is the pinball loss, with subgradient 0 at
-    xᵢ = yⱼ.
+    The loss of distributional reinforcement learning (QR-DQN), where the samples are quantiles of the next state. Each
+    of the n predictions of a row is compared with each of its m targets, so memory grows with n·m. Gradients flow to
+    both inputs: apply `jax.lax.stop_gradient` to targets that the network itself predicts. `delta = 0` is the pinball
+    loss, with gradient 0 at xᵢ = yⱼ.
 
     Args:
-        predictions: Quantiles, shape (..., n).
-        targets: Samples, shape (..., m).
-        delta: Error at which the loss turns linear, in the units of `targets`; not negative.
-        quantiles: Which quantiles are predicted, in [0, 1], shape (n,); None for the midpoints (2i - 1) / 2n.
+        predictions: Predicted quantiles x, shape (..., n).
+        targets: Samples y, shape (..., m).
+        delta: Size of the error from which the loss is linear, in the units of `targets`; not negative.
+        quantiles: The levels τ of the predicted quantiles, in [0, 1], shape (n,); None for (2i - 1) / 2n, the middles
+            of n equal parts.
         axis: The axis of quantiles and of samples.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -173,17 +180,11 @@ def quantile_huber_loss(
     require_shape("targets", targets, (*batch, targets.shape[-1]), f"for predictions {predictions.shape}")
     predictions, targets = shielded(where, tuple(batch), predictions=predictions, targets=targets)
     levels = (jnp.arange(number, dtype=predictions.dtype) + 0.5) / number if quantiles is None else quantiles
-    levels = _of_rows(levels, predictions)[..., None]
+    levels = _levels_of_rows(levels, predictions)[..., None]
     errors = targets[..., None, :] - predictions[..., :, None]
-    prices = jnp.where(errors < 0, 1 - levels, levels) * smooth_absolute(errors, delta)
-    values = jnp.sum(jnp.mean(prices, axis=-1), axis=-1)
+    weighted_errors = jnp.where(errors < 0, 1 - levels, levels) * smooth_absolute(errors, delta)
+    values = jnp.sum(jnp.mean(weighted_errors, axis=-1), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _of_rows(quantiles: ArrayLike, rows: Array) -> Array:
-    """Quantiles with the rank of predictions."""
-    require_shape("quantiles", quantiles, rows.shape[-1:], "one per prediction")
-    return jnp.expand_dims(jnp.asarray(quantiles), tuple(range(rows.ndim - 1)))
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -201,14 +202,15 @@ def crps_gaussian(
 
         s (ω (2 Φ(ω) - 1) + 2 φ(ω) - 1/√π),  ω = (y - mean) / s,  s = max(scale, eps)
 
-    For regression with a predicted uncertainty: in the units of the targets, and of bounded gradient, where
-    `gaussian_nll_loss` is neither. As the scale vanishes it becomes `l1_loss`. Below `eps` the scale has no gradient.
+    For regression with a predicted uncertainty. Unlike `gaussian_nll_loss` it is in the units of the targets, and its
+    gradient is bounded. As the scale goes to 0 it becomes `l1_loss`. A scale up to `eps` has no gradient. Φ and φ are
+    the standard normal distribution function and its density.
 
     Args:
         means: Predicted means, any shape.
-        targets: The shape of `means`.
+        targets: Targets y, of the shape of `means`.
         scales: Predicted standard deviations, not variances, of the shape of `means`.
-        eps: Least standard deviation; positive.
+        eps: Smallest standard deviation; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -229,21 +231,25 @@ def crps_gaussian(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-# The slopes in ω cancel out of the first derivative: autodiff would round them, and overflow where ω does.
+# In the first derivatives the terms that come from ω cancel. Autodiff would keep their rounding errors, and
+# overflow where ω does.
 @jax.custom_jvp
 def _crps_gaussian(errors: Array, scales: Array) -> Array:
-    inside, outside = _slopes(errors, scales)
-    return errors * inside + scales * outside
+    in_errors, in_scales = _crps_derivatives(errors, scales)
+    return errors * in_errors + scales * in_scales
 
 
 @_crps_gaussian.defjvp
 def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (errors, scales), (inside, outside) = primals, _slopes(*primals)
-    return errors * inside + scales * outside, inside * tangents[0] + outside * tangents[1]
+    (errors, scales), (in_errors, in_scales) = primals, _crps_derivatives(*primals)
+    return errors * in_errors + scales * in_scales, in_errors * tangents[0] + in_scales * tangents[1]
 
 
-def _slopes(errors: Array, scales: Array) -> tuple[Array, Array]:
-    """2 Φ(ω) - 1, and 2 φ(ω) - 1/√π as its value at 0 less what is lost from there."""
+def _crps_derivatives(errors: Array, scales: Array) -> tuple[Array, Array]:
+    """The derivatives with respect to error and scale: 2 Φ(ω) - 1, and 2 φ(ω) - 1/√π.
+
+    The second is its value at ω = 0 minus what is lost from there, which is accurate for a small ω.
+    """
     omega = quotient(errors, scales)
     lost = -jnp.expm1(-jnp.square(omega) / 2)
     return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
@@ -264,15 +270,15 @@ def crps_ensemble(
 
         1/m Σᵢ |xᵢ - y| - 1/(2m²) Σᵢⱼ |xᵢ - xⱼ|
 
-    For forecasts that are samples: it rewards members near the truth that are as far from each other as from it. Its
-    time grows with m log m, as members are sorted. The subgradient at xᵢ = y is 0; of equal members each has another
-    share, in their order.
+    For forecasts that are samples. It rewards members that are close to the target, and as far from each other as from
+    it. The members are sorted, so time grows with m log m. The gradient at xᵢ = y is 0. Equal members have different
+    gradients, by their order.
 
     Args:
-        predictions: Members, shape (..., members).
-        targets: What came true, of the shape of `predictions` without `axis`.
-        fair: Whether to divide the second sum by 2m(m - 1): the expected score does not depend then on the number of
-            members. One member alone has the absolute error, either way.
+        predictions: Members x of the ensemble, shape (..., members).
+        targets: Observed values y, of the shape of `predictions` without `axis`.
+        fair: Whether to divide the second sum by 2m(m - 1) instead of 2m². Then the expected score does not depend on
+            the number of members. With one member, both scores are the absolute error.
         axis: The member axis.
         where, weights, reduction: As in `jaxloss.reduce`, per target.
 
@@ -290,7 +296,7 @@ def crps_ensemble(
         Ferro, Fair scores for ensemble forecasts, 2014.
     """
     predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
-    # The derivative of a sort indexes in a way that a batch sharded explicitly does not allow.
+    # Not `jnp.sort`: its derivative indexes in a way that JAX refuses for a batch on explicit mesh axes.
     order = jnp.argsort(jax.lax.stop_gradient(predictions), axis=-1)
     members = jnp.take_along_axis(predictions, order, axis=-1, mode="promise_in_bounds")
     values = _crps_ensemble(members, targets[..., None], fair=fair)
@@ -298,17 +304,21 @@ def crps_ensemble(
 
 
 def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:
-    """The integral of the squared difference of the distributions, between sorted members and beyond: all positive.
+    """The integral of (F(t) - [t ≥ y])² over t, where F is the distribution function of the sorted members.
 
-    Between the k-th member and the next the ensemble's is k/m, the truth's 0 below the target and 1 above.
+    F is k/m between the k-th member and the next. No term of the integral is negative, so nothing cancels. The fair
+    score has k(k - 1) / (m(m - 1)) in place of (k/m)².
     """
     number = members.shape[-1]
     low, high = members[..., :-1], members[..., 1:]
     below = jax.lax.broadcasted_iota(members.dtype, low.shape, low.ndim - 1) + 1
     above = number - below
-    apart = int(fair)
-    pairs = number * (number - apart)
-    middle = jnp.where(low < high, jnp.clip(targets, low, high), low)  # between equal members the target has no slope
-    inside = (below * (below - apart) * (middle - low) + above * (above - apart) * (high - middle)) / max(pairs, 1)
+    self_pairs = int(fair)  # per member, to be left out
+    pairs = number * (number - self_pairs)
+    # Between equal members the target has no gradient.
+    middle = jnp.where(low < high, jnp.clip(targets, low, high), low)
+    below_target = below * (below - self_pairs) * (middle - low)
+    above_target = above * (above - self_pairs) * (high - middle)
+    inside = (below_target + above_target) / max(pairs, 1)
     outside = jnp.maximum(members[..., :1] - targets, 0) + jnp.maximum(targets - members[..., -1:], 0)
     return outside[..., 0] + jnp.sum(inside, axis=-1)

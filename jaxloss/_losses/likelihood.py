@@ -44,17 +44,18 @@ def gaussian_nll_loss(
 
         (log v + (y - mean)² / v) / 2,  v = max(variance, eps)
 
-    For regression with a predicted uncertainty. Below `eps` the variance has no gradient; PyTorch there passes on the
-    gradient at `eps`. PyTorch lets `variances` broadcast; here a shared variance must be spread by the caller.
+    For regression with a predicted uncertainty. A variance up to `eps` has no gradient; PyTorch passes on the gradient
+    at `eps`. PyTorch broadcasts `variances`; here they need the shape of `means`: use `jnp.broadcast_to`.
 
     Args:
         means: Predicted means, any shape.
-        targets: The shape of `means`.
+        targets: Targets y, of the shape of `means`.
         variances: Predicted variances, not standard deviations, of the shape of `means`.
         full: Whether to add the constant log(2π)/2.
-        eps: Least variance; positive.
-        beta: Exponent of the factor v^beta, taken as a constant when differentiating: 0 is the likelihood, 0.5 keeps
-            small predicted variances from drowning the others, 1 gives the means the gradient of half `mse_loss`.
+        eps: Smallest variance; positive.
+        beta: The loss is multiplied by v^beta, which is held constant when differentiating. 0 is the likelihood. With
+            0.5, targets of small predicted variance outweigh the others less. With 1, the gradient with respect to
+            the means is that of half `mse_loss`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -81,10 +82,11 @@ def gaussian_nll_loss(
 
 @jax.custom_jvp
 def _half_square(errors: Array, variances: Array) -> Array:
-    """The term e² / (2 v), which leaves the dtype only if it does not fit, and so do its derivatives."""
+    """The term e² / (2 v). It overflows only if its true value does, since e² is never computed."""
     return errors * (quotient(errors, variances) / 2)
 
 
+# The derivatives, e/v and -(e/v)²/2, are computed without e² and v² too.
 @_half_square.defjvp
 def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     ratio = quotient(*primals)
@@ -106,14 +108,15 @@ def laplace_nll_loss(
 
         log(2b) + |y - location| / b,  b = max(scale, eps)
 
-    `l1_loss` with a predicted uncertainty: less moved by wild targets than `gaussian_nll_loss`. It is the full
-    likelihood. The subgradient of |·| at 0 is 0; below `eps` the scale has no gradient.
+    `l1_loss` with a predicted uncertainty. Outliers move it less than they move `gaussian_nll_loss`. It is the full
+    likelihood, with its constant. At y = location the gradient with respect to both is 0. A scale up to `eps` has no
+    gradient.
 
     Args:
         locations: Predicted medians, any shape.
-        targets: The shape of `locations`.
-        scales: Predicted mean absolute deviations b, of the shape of `locations`.
-        eps: Least scale; positive.
+        targets: Targets y, of the shape of `locations`.
+        scales: Predicted mean absolute deviations, of the shape of `locations`.
+        eps: Smallest scale; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -130,7 +133,7 @@ def laplace_nll_loss(
     """
     locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
     scales = at_least(scales, eps)
-    # Not the size of the quotient, which may underflow and lose the sign.
+    # |e| / b, not |e / b|: where e / b underflows, its sign, and so the gradient, would be lost.
     values = jnp.log(scales) + math.log(2) + quotient(absolute(targets - locations), scales)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -152,16 +155,16 @@ def student_t_nll_loss(
         (ν + 1)/2 log(1 + z²/ν) + log Γ(ν/2) - log Γ((ν + 1)/2) + log(νπ)/2 + log s
         z = (y - location)/s,  s = max(scale, eps)
 
-    Heavy tails, whose weight is predicted too: few degrees of freedom ν forgive outliers, ν = 1 is Cauchy's
-    distribution, and ν = inf the normal one, near which nothing cancels. It is the full likelihood. Below `eps` the
-    scale has no gradient.
+    For targets with outliers, whose frequency is predicted too: the fewer degrees of freedom ν, the less an outlier
+    costs. ν = 1 is the Cauchy distribution, and ν = inf the normal one; close to it the loss stays accurate. It is the
+    full likelihood, with its constants. A scale up to `eps` has no gradient.
 
     Args:
         locations: Predicted centres, any shape.
-        targets: The shape of `locations`.
-        scales: Predicted scales, of the shape of `locations`: not standard deviations, which are wider.
-        dfs: Predicted degrees of freedom ν, of the shape of `locations`; positive.
-        eps: Least scale; positive.
+        targets: Targets y, of the shape of `locations`.
+        scales: Predicted scales, of the shape of `locations`. The standard deviation is larger than the scale.
+        dfs: Predicted degrees of freedom ν, of the shape of `locations`; positive, inf is allowed.
+        eps: Smallest scale; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -187,35 +190,36 @@ def student_t_nll_loss(
 
 
 def _student_t(errors: Array, scales: Array, dfs: Array) -> Array:
-    """The likelihood of errors: what tells the distribution from the normal one vanishes with 1/ν."""
-    tails = quotient(jnp.ones_like(dfs), dfs)
-    at_half, at_next = jnp.unstack(stirling_error(jnp.stack([2 * tails, 2 / (1 + dfs)])))
-    spread = (at_half - at_next) + tails * log1p_deficit(tails) / 2
+    """The negative log-likelihood of errors: that of a normal distribution, and terms that vanish with 1/ν."""
+    inverse_dfs = quotient(jnp.ones_like(dfs), dfs)
+    # log Γ(ν/2) - log Γ((ν + 1)/2) + log(ν/2)/2, computed from the errors of Stirling's formula at ν/2 and (ν + 1)/2.
+    stirling, stirling_next = jnp.unstack(stirling_error(jnp.stack([2 * inverse_dfs, 2 / (1 + dfs)])))
+    gammas = (stirling - stirling_next) + inverse_dfs * log1p_deficit(inverse_dfs) / 2
     distances = absolute(errors)
     near = distances < 0.7 * scales * jnp.sqrt(dfs)
     z = quotient(jnp.where(near, distances, 0), scales)
-    close = jnp.log(scales) + (1 + tails) / 2 * _almost_square(z, dfs)
-    # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²): the log of the scale cancels, and it matters little.
+    close = jnp.log(scales) + (1 + inverse_dfs) / 2 * _df_times_log1p(z, dfs)
+    # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²), and log s + log(z²/ν)/2 is log(|y - location|/√ν).
     distances, scales, dfs = jnp.where(near, 1, jnp.stack([distances, scales, dfs]))
     root = jnp.sqrt(dfs)
     excess = jnp.log1p(jnp.square(quotient(scales * root, distances)))
     far = log_ratio(distances, root) + dfs * log_ratio(distances, scales * root) + (1 + dfs) / 2 * excess
-    return HALF_LOG_2PI + spread + jnp.where(near, close, far)
+    return HALF_LOG_2PI + gammas + jnp.where(near, close, far)
 
 
 @jax.custom_jvp
-def _almost_square(z: Array, dfs: Array) -> Array:
-    """ν log(1 + z²/ν) where it is close to z²."""
+def _df_times_log1p(z: Array, dfs: Array) -> Array:
+    """ν log(1 + z²/ν), which tends to z² as ν grows; for z² below ν/2."""
     return jnp.square(z) * log1p_ratio(jnp.square(z / jnp.sqrt(dfs)))
 
 
-# The derivative by ν is about (z²/ν)²/2, which is made of numbers beyond the dtype if it is not taken at once.
-@_almost_square.defjvp
-def _almost_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+# The derivative with respect to ν is about (z²/ν)²/2. Autodiff would compute it from numbers that overflow.
+@_df_times_log1p.defjvp
+def _df_times_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     z, dfs = primals
-    share = jnp.square(z / jnp.sqrt(dfs))
-    in_dfs = jnp.square(share) * unit_integral(lambda s, share: s / jnp.square(1 + s * share), share)
-    return _almost_square(z, dfs), 2 * z / (1 + share) * tangents[0] + in_dfs * tangents[1]
+    q = jnp.square(z / jnp.sqrt(dfs))
+    in_dfs = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
+    return _df_times_log1p(z, dfs), 2 * z / (1 + q) * tangents[0] + in_dfs * tangents[1]
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -235,16 +239,16 @@ def gaussian_mixture_nll_loss(
 
         -log Σₖ softmax(logits)ₖ N(y; meanₖ, sₖ²),  s = max(scale, eps)
 
-    The loss of mixture density networks, for targets that have several likely values. It is the full likelihood. A
-    logit of -inf rules its component out; where all are, the loss is inf and its gradient 0. Below `eps` a scale has
-    no gradient.
+    The loss of mixture density networks, for targets that have several likely values. It is the full likelihood, with
+    its constant. A logit of -inf rules its component out; if that holds for all components, the loss is inf and its
+    gradient 0. A scale up to `eps` has no gradient.
 
     Args:
         means: Predicted means of the components, shape (..., components).
-        targets: The shape of `means` without `axis`.
+        targets: Targets y, of the shape of `means` without `axis`.
         scales: Predicted standard deviations, not variances, of the shape of `means`.
         logits: Unnormalised log-probabilities of the components, of the shape of `means`.
-        eps: Least scale; positive.
+        eps: Smallest scale; positive.
         axis: The axis of the components.
         where, weights, reduction: As in `jaxloss.reduce`, per target.
 
@@ -268,36 +272,39 @@ def gaussian_mixture_nll_loss(
     errors = bounded(quotient(targets[..., None] - means, scales))
     ruled_out = logits == -jnp.inf
     nearest = _first_minimum(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)))
-    gaps, least = _half_square_gaps(errors, means, scales, nearest)
+    gaps, smallest = _half_square_gaps(errors, means, scales, nearest)
     scores = log_softmax(logits) - jnp.log(scales) - gaps
     top, log_normalizer = normalizer(scores, scores)
-    values = HALF_LOG_2PI - top - log_normalizer + least
-    impossible = jnp.all(ruled_out, axis=-1)
-    values = with_impossible(values, impossible)
+    values = HALF_LOG_2PI - top - log_normalizer + smallest
+    values = with_impossible(values, jnp.all(ruled_out, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _first_minimum(rows: Array) -> Array:
-    """The index of each row's least entry; unlike `argmin`, it does not bring together what is sharded over devices."""
+    """The index of each row's smallest entry. Unlike `argmin` it does not gather rows that are sharded over devices."""
     positions = jax.lax.broadcasted_iota(jnp.int32, rows.shape, rows.ndim - 1)
-    least = jnp.min(rows, axis=-1, keepdims=True)
-    return jnp.min(jnp.where(rows == least, positions, rows.shape[-1] - 1), axis=-1)
+    smallest = jnp.min(rows, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(rows == smallest, positions, rows.shape[-1] - 1), axis=-1)
 
 
 @jax.custom_jvp
 def _half_square_gaps(errors: Array, means: Array, scales: Array, nearest: Array) -> tuple[Array, Array]:
-    """Half the squares of errors in units of the scales, less that of the nearest; and that, as a constant.
+    """Half the square of each component's error minus that of the nearest component, and the half square of the latter.
 
-    Beside the squares of large errors all else would be lost. What sets means apart may be lost in the errors already.
+    Errors are in units of the scales. The difference is computed without the squares, since rounding large squares
+    loses everything else. Where a component has the scale of the nearest one, the difference of the two errors comes
+    from the means, since rounding the errors may have lost it.
     """
     error, mean, scale = (at_labels(rows, nearest)[..., None] for rows in (errors, means, scales))
     differences = jnp.where(scales == scale, (mean - means) / scale, errors - error)
     return bounded(differences * (errors / 2 + error / 2)), (error * (error / 2))[..., 0]
 
 
+# The loss subtracts the half square of the nearest component from all and then adds it again. Its derivatives would
+# cancel, so it is a constant here.
 @_half_square_gaps.defjvp
 def _half_square_gaps_jvp(
     primals: tuple[Array, ...], tangents: tuple[Array, ...]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    gaps, least = _half_square_gaps(*primals)
-    return (gaps, least), (primals[0] * tangents[0], jnp.zeros_like(least))
+    gaps, smallest = _half_square_gaps(*primals)
+    return (gaps, smallest), (primals[0] * tangents[0], jnp.zeros_like(smallest))

@@ -43,14 +43,17 @@ def cosine_distance(
 
         1 - x·y / (max(‖x‖, eps) max(‖y‖, eps))
 
-    For vectors whose length means nothing, such as embeddings; in [0, 2]. It tells vectors apart whose cosine
-    rounds to 1. A zero vector is at distance 1 from all. With `eps = 0` its gradient is 0; else vectors shorter
-    than `eps` are divided by `eps` and differentiated so. optax's `epsilon` bounds the squared length.
+    For vectors whose length means nothing, such as embeddings. The distance lies in [0, 2], and keeps its digits where
+    the cosine rounds to 1. A zero vector is at distance 1 from every vector; with `eps = 0` its gradient is 0.
+    Vectors of a length up to `eps` are divided by `eps`, and the gradient is that of this division, also at a length
+    of exactly `eps`.
+
+    optax's `epsilon` is a lower limit of the squared length.
 
     Args:
         predictions: Vectors, shape (..., features).
         targets: Vectors, of the shape of `predictions`.
-        eps: Least length by which a vector is divided; not negative.
+        eps: Least number that a vector is divided by, not negative.
         axis: The feature axis.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
 
@@ -83,13 +86,16 @@ def cosine_similarity(
 
         x·y / (max(‖x‖, eps) max(‖y‖, eps))
 
-    Not a loss: one minus it is `cosine_distance`. A zero vector has cosine 0 with all; with `eps = 0` its gradient is
-    0, else that of the division by `eps`. optax's `epsilon` bounds the squared length.
+    This is no loss and takes no reduction; one minus it is `cosine_distance`. A zero vector has cosine 0 with every
+    vector; with `eps = 0` its gradient is 0. Vectors of a length up to `eps` are divided by `eps`, and the gradient is
+    that of this division, also at a length of exactly `eps`.
+
+    optax's `epsilon` is a lower limit of the squared length.
 
     Args:
         predictions: Vectors, shape (..., features).
         targets: Vectors, of the shape of `predictions`.
-        eps: Least length by which a vector is divided; not negative.
+        eps: Least number that a vector is divided by, not negative.
         axis: The feature axis.
 
     Returns:
@@ -120,19 +126,21 @@ def cosine_embedding_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Angle of similar vectors, and hinge on the cosine of dissimilar ones.
+    """One minus the cosine of similar vectors, and hinge on the cosine of dissimilar vectors.
 
         1 - cos(x₁, x₂)               where y = 1
         max(0, cos(x₁, x₂) - margin)  where y = -1
 
-    For embeddings whose length means nothing. A zero vector has cosine 0 with all, and gradient 0; PyTorch adds
-    1e-12 to squared lengths, which shows for vectors shorter than about 1e-4. At the hinge the gradient is that of
-    the slope.
+    For embeddings whose length means nothing. A zero vector has cosine 0 with every vector, and gradient 0. Exactly at
+    the hinge, where the cosine equals the margin, the gradient is that of the sloped side.
+
+    PyTorch adds 1e-12 to squared lengths, which changes the loss of vectors shorter than about 1e-4.
 
     Args:
         x1: Vectors, shape (..., features).
         x2: Vectors, of the shape of `x1`.
-        targets: 1 for similar, -1 for dissimilar, of the shape of `x1` without `axis`; others make the loss NaN.
+        targets: 1 for similar, -1 for dissimilar vectors, of the shape of `x1` without `axis`. Any other value makes
+            the loss and its gradient NaN.
         margin: Cosine up to which a dissimilar pair costs nothing, in [-1, 1].
         axis: The feature axis.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
@@ -166,18 +174,19 @@ def hinge_embedding_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Distance of similar pairs, and hinge on the distance of dissimilar ones.
+    """Distance of similar pairs, and hinge on the distance of dissimilar pairs.
 
         x                   where y = 1
         max(0, margin - x)  where y = -1
 
-    For embeddings learnt from pairs: similar ones are pulled together, others pushed apart up to the margin. At the
-    hinge the gradient is that of the slope.
+    For embeddings that are learnt from pairs: similar pairs are pulled together, and dissimilar pairs are pushed apart
+    up to the margin. Exactly at the hinge the gradient is that of the sloped side.
 
     Args:
         predictions: Distances, any shape.
-        targets: 1 for similar, -1 for dissimilar, of the shape of `predictions`; others make the loss NaN.
-        margin: Distance from which a dissimilar pair costs nothing.
+        targets: 1 for similar, -1 for dissimilar pairs, of the shape of `predictions`. Any other value makes the loss
+            and its gradient NaN.
+        margin: Distance from which on a dissimilar pair costs nothing.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
 
     Returns:
@@ -213,21 +222,21 @@ def triplet_margin_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on how much nearer an anchor is to a positive than to a negative.
+    """Hinge on how much nearer an anchor is to its positive than to its negative.
 
         max(0, d(a, p) - d(a, n) + margin),  d(x, y) = ‖x - y + eps‖ₚ
 
-    For embeddings of faces, places, products. `eps` is added to every difference as in PyTorch; even without it the
-    gradient at coincident points is finite, 0. At the hinge the gradient is that of the slope.
+    For embeddings, such as those of faces, places or products. `eps` is added to every difference, as in PyTorch; with
+    `eps = 0` the distance of equal points has gradient 0. Exactly at the hinge the gradient is that of the sloped side.
 
     Args:
         anchors: Vectors, shape (..., features).
-        positives: Vectors that belong with the anchors, of their shape.
-        negatives: Vectors that do not, of the shape of `anchors`.
-        margin: How much nearer the positive should be.
+        positives: Vectors that should be near the anchors, of the shape of `anchors`.
+        negatives: Vectors that should be far from the anchors, of the shape of `anchors`.
+        margin: How much nearer the positive should be than the negative.
         p: Degree of the norm, from 1 to infinity.
-        eps: Added to each difference of coordinates.
-        swap: Whether to use the distance from negative to positive where it is less than from negative to anchor.
+        eps: Number that is added to each difference of coordinates.
+        swap: Whether the distance from positive to negative replaces that from anchor to negative where it is smaller.
         axis: The feature axis.
         where, weights, reduction: As in `jaxloss.reduce`, per triplet.
 
@@ -256,7 +265,22 @@ def triplet_margin_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(compiled=False)
+def _triplet(
+    anchors: Array,
+    positives: Array,
+    negatives: Array,
+    distance: Callable[[Array, Array], Array],
+    margin: Scalar,
+    *,
+    swap: bool,
+) -> Array:
+    near, far = distance(anchors, positives), distance(anchors, negatives)
+    if swap:
+        far = jnp.minimum(far, distance(positives, negatives))
+    return hinge(margin + (near - far))
+
+
+@loss_function()
 def triplet_margin_with_distance_loss(
     anchors: Float[ArrayLike, "*batch features"],
     positives: Float[ArrayLike, "*batch features"],
@@ -270,27 +294,28 @@ def triplet_margin_with_distance_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """`triplet_margin_loss` with a distance of the caller's.
+    """Hinge on how much nearer an anchor is to its positive than to its negative, by any distance function.
 
         max(0, d(a, p) - d(a, n) + margin)
 
-    `distance_function` may close over parameters, which are differentiated as usual: it runs in the caller's trace.
+    This is `triplet_margin_loss` with another distance. `distance_function` runs in the caller's trace, so it may close
+    over parameters, and gradients flow to them. Exactly at the hinge the gradient is that of the sloped side.
 
     Args:
         anchors: Vectors, shape (..., features).
-        positives: Vectors that belong with the anchors, of their shape.
-        negatives: Vectors that do not, of the shape of `anchors`.
-        distance_function: Takes two arrays of shape (..., features), returns their distances, shape (...).
-        margin: How much nearer the positive should be.
-        swap: Whether to use the distance from negative to positive where it is less than from negative to anchor.
-        axis: The feature axis; the distance function finds it last.
+        positives: Vectors that should be near the anchors, of the shape of `anchors`.
+        negatives: Vectors that should be far from the anchors, of the shape of `anchors`.
+        distance_function: A function that takes two arrays of shape (..., features) and returns distances, shape (...).
+        margin: How much nearer the positive should be than the negative.
+        swap: Whether the distance from positive to negative replaces that from anchor to negative where it is smaller.
+        axis: The feature axis. The distance function gets it as the last axis.
         where, weights, reduction: As in `jaxloss.reduce`, per triplet.
 
     Returns:
         A scalar, or with reduction "none" the shape of `anchors` without `axis`.
 
     Raises:
-        ValueError: The distances are not of the shape of the batch.
+        ValueError: The distances do not have the shape of the batch.
 
     Example:
         >>> import jax.numpy as jnp
@@ -314,18 +339,3 @@ def triplet_margin_with_distance_loss(
 
     values = _triplet(anchors, positives, negatives, distance, margin, swap=swap)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _triplet(
-    anchors: Array,
-    positives: Array,
-    negatives: Array,
-    distance: Callable[[Array, Array], Array],
-    margin: Scalar,
-    *,
-    swap: bool,
-) -> Array:
-    near, far = distance(anchors, positives), distance(anchors, negatives)
-    if swap:
-        far = jnp.minimum(far, distance(positives, negatives))
-    return hinge(margin + (near - far))

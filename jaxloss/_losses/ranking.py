@@ -1,4 +1,4 @@
-"""Ranking: losses on the order of two items, or of those of a list."""
+"""Ranking: losses on the order of two items or of the items of a list."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def margin_ranking_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on the order of two scores.
+    """Hinge on the difference of two scores of which one should be higher.
 
         max(0, margin - y (x₁ - x₂))
 
-    For learning to rank from pairs of which one should score higher. At the hinge the gradient is that of the slope.
+    For learning to rank from pairs of items. Exactly at the hinge the gradient is that of the sloped side.
 
     Args:
         x1: First scores, any shape.
         x2: Second scores, of the shape of `x1`.
-        targets: 1 where the first should be higher, -1 where the second; the shape of `x1`.
-        margin: Difference from which a pair costs nothing.
+        targets: 1 where the first score should be higher, -1 where the second should, of the shape of `x1`.
+        margin: Difference from which on a pair in the right order costs nothing.
         where, weights, reduction: As in `jaxloss.reduce`, per pair.
 
     Returns:
@@ -75,19 +75,21 @@ def ranking_softmax_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy of the softmax over a list's scores with the relevance of its items: ListNet, top one.
+    """Cross-entropy between the relevance of the items of a list and the softmax of their scores (ListNet, top one).
 
         -Σᵢ rᵢ log softmax(s)ᵢ
 
-    For learning to rank from graded or clicked lists. Relevance is taken as it is, so that a list with more of it
-    weighs more, as in optax and Rax; the paper has a softmax of it: pass that for its loss. A score of -inf rules its
-    item out; relevance on one makes the loss inf and leaves its gradient finite. Without relevance the loss is 0.
+    For learning to rank from graded or clicked lists. A list without relevant items costs 0. A score of -inf rules its
+    item out. If such an item has a relevance above 0, the loss is inf, and its gradient is finite.
+
+    Relevance is not normalised, so a list with more of it weighs more, as in optax and Rax. The paper takes the softmax
+    of the relevance: pass that for its loss.
 
     Args:
         scores: Scores, shape (..., items).
         relevance: Non-negative numbers of the shape of `scores`; higher is more relevant.
-        valid: Boolean mask of the items that are there, of the shape of `scores`: lists differ in length. A list
-            without any does not count.
+        valid: Boolean mask of the items that exist, of the shape of `scores`, for lists of different lengths. A list
+            without items does not count.
         axis: The axis of the items.
         where, weights, reduction: As in `jaxloss.reduce`, per list.
 
@@ -111,7 +113,7 @@ def ranking_softmax_loss(
     scores, relevance = rowwise_inputs(where, axis, scores=scores, relevance=relevance)
     if valid is not None:
         scores, relevance = jnp.where(valid, scores, -jnp.inf), jnp.where(valid, relevance, 0)
-        listed = jnp.any(valid, axis=-1)
-        where = listed if where is None else listed & broadcastable("where", where, listed.shape)
+        has_items = jnp.any(valid, axis=-1)
+        where = has_items if where is None else has_items & broadcastable("where", where, has_items.shape)
     values, _ = cross_entropy_of_rows(shielded_rows(scores, relevance))
     return reduce(values, where=where, weights=weights, reduction=reduction)

@@ -29,11 +29,11 @@ def l1_loss(
 
         |x - y|
 
-    Its minimiser is the median, so single wild targets hardly move it. The subgradient at 0 is 0.
+    It is least at the median of the targets, which a few outliers hardly move. The gradient at x = y is 0.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -66,11 +66,11 @@ def mse_loss(
 
         (x - y)²
 
-    Its minimiser is the mean. optax's `l2_loss` is half of it.
+    It is least at the mean of the targets. optax's `l2_loss` is half of it.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -106,12 +106,13 @@ def huber_loss(
         e² / 2               where |e| ≤ delta
         delta (|e| - delta/2) elsewhere
 
-    The usual choice against outliers: smooth at 0 as `mse_loss`, of bounded gradient as `l1_loss`.
+    The usual choice against outliers. It is smooth at 0 like `mse_loss`, and its gradient is bounded like that of
+    `l1_loss`.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        delta: Error at which the loss turns linear, in the units of `targets`; positive.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
+        delta: Size of the error above which the loss is linear, in the units of `targets`; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -132,7 +133,7 @@ def huber_loss(
 
 
 def _huber(errors: Array, delta: Scalar) -> Array:
-    # With q the error clipped to ±delta, q (e - q/2) is both branches at once, and nothing overflows.
+    # With q the error clipped to ±delta, q (e - q/2) is both branches in one, and overflows only if the loss does.
     clipped = jnp.clip(errors, -delta, delta)
     return clipped * (errors - clipped / 2)
 
@@ -147,18 +148,19 @@ def smooth_l1_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Absolute error, rounded off around 0: `huber_loss` divided by its threshold.
+    """Absolute error, smoothed around 0: `huber_loss` divided by its `delta`.
 
         e = x - y
         e² / (2 beta)   where |e| < beta
         |e| - beta/2    elsewhere
 
-    The regression loss of box detectors. Its slope far out is 1 for every `beta`; `beta = 0` is `l1_loss`.
+    The loss for the boxes of object detectors. Large errors have a slope of 1 for every `beta`, and `beta = 0` is
+    `l1_loss`.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        beta: Error at which the loss turns linear, in the units of `targets`; not negative.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
+        beta: Size of the error from which the loss is linear, in the units of `targets`; not negative.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -191,12 +193,12 @@ def log_cosh_loss(
 
         log cosh(x - y)
 
-    Half the squared error where that is small, the absolute error less log 2 where it is large: `huber_loss` without a
-    join, with derivatives of every order.
+    About half the squared error if the error is small, and the absolute error minus log 2 if it is large. Unlike
+    `huber_loss` it has derivatives of every order.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -218,11 +220,12 @@ def log_cosh_loss(
 
 def _log_cosh(errors: Array) -> Array:
     distances = absolute(errors)
-    near = distances < 1
-    squares = jnp.square(jnp.where(near, errors, 0))
+    small = distances < 1
+    # For a small error cosh(e) rounds to 1, so cosh(e) - 1 comes from its series. For a large one cosh(e) overflows.
+    squares = jnp.square(jnp.where(small, errors, 0))
     cosh_minus_1 = squares * polynomial([1 / math.factorial(n) for n in range(2, 20, 2)], squares)
-    far = jnp.where(near, 1, distances)
-    return jnp.where(near, jnp.log1p(cosh_minus_1), far - math.log(2) + jnp.log1p(jnp.exp(-2 * far)))
+    large = jnp.where(small, 1, distances)
+    return jnp.where(small, jnp.log1p(cosh_minus_1), large - math.log(2) + jnp.log1p(jnp.exp(-2 * large)))
 
 
 @loss_function(domains={"eps": NON_NEGATIVE})
@@ -235,17 +238,17 @@ def charbonnier_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Absolute error, rounded off around 0 by a hyperbola.
+    """Absolute error, smoothed around 0 by a hyperbola.
 
         √((x - y)² + eps²)
 
-    The loss of image restoration: sharper than `mse_loss`, smooth as `l1_loss` is not. At its least it is `eps`, not 0.
-    With `eps = 0` it is `l1_loss`, with subgradient 0 at 0.
+    For image restoration: the images are sharper than with `mse_loss`, and unlike `l1_loss` it is smooth. Its least
+    value is `eps`, not 0. `eps = 0` is `l1_loss`, with gradient 0 at x = y.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        eps: Error below which the loss is round, in the units of `targets`; not negative.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
+        eps: Size of the error below which the loss is about quadratic, in the units of `targets`; not negative.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -276,17 +279,17 @@ def mape_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Absolute error in percent of the target.
+    """Absolute error, in percent of the target.
 
         100 |x - y| / max(|y|, eps)
 
-    For forecasts of positive quantities of very different sizes; it favours forecasts that are too low. The
-    subgradient at x = y is 0. The gradient with respect to the targets counts that they are the measure, too.
+    For forecasts of positive quantities of very different sizes. It favours forecasts that are too low, which cost at
+    most 100. The gradient at x = y is 0. The gradient with respect to a target includes that of the divisor.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        eps: Least size of a target, in its units; positive.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
+        eps: Smallest divisor, in the units of `targets`; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -303,22 +306,22 @@ def mape_loss(
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
     small = jnp.abs(targets) < eps
-    errors = quotient(jnp.where(small, predictions - targets, 0), eps)
-    errors = jnp.where(small, errors, _relative(predictions, jnp.where(small, 1, targets)))
-    values = 100 * absolute(errors)
+    errors_over_eps = quotient(jnp.where(small, predictions - targets, 0), eps)
+    relative_errors = jnp.where(small, errors_over_eps, _relative_error(predictions, jnp.where(small, 1, targets)))
+    values = 100 * absolute(relative_errors)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-# The slope in a target is -x / y²: autodiff would take it for a difference of larger numbers.
+# The derivative with respect to a target is -x / y². Autodiff would compute it as a difference of larger numbers.
 @jax.custom_jvp
-def _relative(predictions: Array, targets: Array) -> Array:
+def _relative_error(predictions: Array, targets: Array) -> Array:
     return (predictions - targets) / targets
 
 
-@_relative.defjvp
-def _relative_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+@_relative_error.defjvp
+def _relative_error_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     predictions, targets = primals
-    return _relative(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
+    return _relative_error(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
 
 
 @loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE})
@@ -330,17 +333,17 @@ def msle_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Squared error of logarithms.
+    """Squared error between the logarithms of predictions and targets.
 
         (log(1 + x) - log(1 + y))²
 
-    For counts and other quantities that grow by factors: relative errors cost alike at every size. Keras takes
-    numbers below 1e-7 for 1e-7, where they have no gradient; here any number greater than -1 is taken as it is, and
-    one that is not makes the loss NaN.
+    For counts and other quantities that grow by factors: the same relative error costs about the same at every size.
+    Numbers that are not greater than -1 make the loss NaN. Keras raises numbers below 1e-7 to 1e-7, and so gives them
+    no gradient; here they are used as they are.
 
     Args:
-        predictions: Numbers greater than -1, any shape.
-        targets: Numbers greater than -1, of the shape of `predictions`.
+        predictions: Predictions x, greater than -1, any shape.
+        targets: Targets y, greater than -1, of the shape of `predictions`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -361,10 +364,10 @@ def msle_loss(
 
 
 def _log1p_difference(x: Array, y: Array) -> Array:
-    """The absolute difference of log(1 + x) and log(1 + y)."""
+    """|log(1 + x) - log(1 + y)|, and NaN if one of them is not greater than -1."""
     low, high = jnp.where(x < y, x, y), jnp.where(x < y, y, x)
     low = poison(low > -1) * low
-    # Of one sign, the numbers are put into one logarithm; of two signs their logarithms do not cancel.
-    apart = (low < 0) & (high > 0)
-    base = jnp.where(apart, high, low)
-    return jnp.log1p(quotient(high - base, 1 + base)) + jnp.where(apart, jnp.log1p(high) - jnp.log1p(low), 0)
+    # Numbers of one sign share one logarithm, of their ratio. The logarithms of numbers of two signs do not cancel.
+    signs_differ = (low < 0) & (high > 0)
+    base = jnp.where(signs_differ, high, low)
+    return jnp.log1p(quotient(high - base, 1 + base)) + jnp.where(signs_differ, jnp.log1p(high) - jnp.log1p(low), 0)

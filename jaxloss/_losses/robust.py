@@ -1,4 +1,4 @@
-"""Robust regression: losses that level off, so that what is far off hardly counts."""
+"""Robust regression: losses that grow slowly or not at all for large errors, so that outliers hardly count."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def general_robust_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """A family of robust losses, from the squared error to those that ignore what is far off.
+    """Squared error for small errors, and a power, a logarithm or a constant for large ones.
 
         |α - 2|/α ((e² / |α - 2| + 1)^(α/2) - 1),  e = (x - y) / scale
         e² / 2             where α is 2
         log(1 + e² / 2)    where α is 0 (Cauchy)
         1 - exp(-e² / 2)   where α is -inf (Welsch)
 
-    `alpha` says how little outliers count, and may be learnt; 1 is `charbonnier_loss` in units of `scale`, less its
-    least value, and -2 is Geman and McClure's. All members are the same parabola around 0. The derivative with respect
-    to `alpha` is infinite at 2, where 0 is taken for it.
+    A family of robust losses that are all about e² / 2 around 0. The lower `alpha`, the less an outlier counts; `alpha`
+    may be learnt. 1 is `charbonnier_loss` in units of `scale` minus its least value, and -2 is the loss of Geman and
+    McClure. The derivative with respect to `alpha` is infinite at 2; there the gradient is 0.
 
     Args:
-        predictions: Any shape.
-        targets: The shape of `predictions`.
-        alpha: Shape of the loss: the power of large errors if positive, else how fast the loss levels off; -inf is
-            allowed, inf is not.
-        scale: Error below which the loss is about quadratic, in the units of `targets`; positive.
+        predictions: Predictions x, any shape.
+        targets: Targets y, of the shape of `predictions`.
+        alpha: Growth of the loss for large errors e: like |e|^α if it is positive, like log |e| if it is 0, and up to a
+            limit if it is negative. -inf is allowed, inf is not.
+        scale: Size of the error below which the loss is about quadratic, in the units of `targets`; positive.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -62,30 +62,32 @@ def general_robust_loss(
 
 
 def _general_robust(errors: Array, alpha: Array) -> Array:
-    """The loss of errors in units of the scale; with b = |α - 2| and h = √(1 + e²/b) it is b (h^α - 1) / α.
+    """The loss of errors e in units of the scale: b (h^α - 1) / α, with b = |α - 2| and h = √(1 + e²/b).
 
-    For α < 1 that is taken as (exp(s g) - 1) / s, where s = α / b, and g = b log h tends to e²/2 as b grows; for others
-    as ((e/h)² h^α + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
+    It is computed from g = b log h, which tends to e²/2 as b grows. For α < 1 it is (exp(s g) - 1) / s with s = α / b.
+    For other α it is ((e/h)² h^α + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
     """
     parabola = alpha == 2
     alpha = jnp.where(parabola, 1, alpha)
     b = absolute(2 - alpha)
-    capped = jnp.minimum(b, 1e4)  # beyond, exp(-g) is 0 wherever h is used, and infinity would make h NaN
+    # An infinite b would make h NaN. The cap changes no value for α < 1: with b > 1e4 and |e| > √b, exp(s g) is 0.
+    capped = jnp.minimum(b, 1e4)
     root = jnp.sqrt(capped)
     h = hypotenuse(errors, root) / root
 
     near = jnp.abs(errors) < jnp.sqrt(b)
-    limit = math.sqrt(jnp.finfo(errors.dtype).max) / 2  # only an infinite b is beyond it, and the loss then 1
+    # Only if b is about infinite do errors exceed this limit, and then the loss is 1.
+    limit = math.sqrt(jnp.finfo(errors.dtype).max) / 2
     squares = jnp.square(jnp.clip(jnp.where(near, errors, 0), -limit, limit))
     q = squares / b
-    # log(1 + q) is 2 artanh(q / (2 + q)), whose series has a derivative in α that does not cancel.
+    # log(1 + q) is 2 artanh(q / (2 + q)), and the derivative of this series with respect to α does not cancel.
     artanh = polynomial([1 / n for n in range(1, 35, 2)], jnp.square(q / (2 + q)))
     g = jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
 
-    saturating, bounded = alpha < 1, alpha == -jnp.inf
-    s = jnp.where(bounded, -1, jnp.where(bounded, 0, alpha) / b)
-    low = exponential_growth(g, jnp.where(saturating, s, 0))
+    below_1, infinite = alpha < 1, alpha == -jnp.inf
+    s = jnp.where(infinite, -1, jnp.where(infinite, 0, alpha) / b)
+    values_below_1 = exponential_growth(g, jnp.where(below_1, s, 0))
 
-    alpha, b = jnp.where(saturating, 1, alpha), jnp.where(saturating, 1, b)
-    high = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
-    return jnp.where(parabola, errors * (errors / 2), jnp.where(saturating, low, high))
+    alpha, b = jnp.where(below_1, 1, alpha), jnp.where(below_1, 1, b)
+    values_from_1 = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
+    return jnp.where(parabola, errors * (errors / 2), jnp.where(below_1, values_below_1, values_from_1))

@@ -1,6 +1,6 @@
-"""Targets: labels made into distributions, for `cross_entropy` and losses like it.
+"""Targets: distributions made from labels or numbers, for `cross_entropy` and losses like it.
 
-These are no losses, and take no reduction.
+These functions are no losses and take no reduction.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .._math.special import unit_integral
 def smooth_labels(
     labels: Float[ArrayLike, "*batch classes"], *, label_smoothing: Scalar, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
-    """Class probabilities of which a share is spread evenly over all classes.
+    """Spreads a share of the class probabilities evenly over all classes (label smoothing).
 
         (1 - a) y + a/K,  a = label_smoothing, K classes
 
-    `cross_entropy` and others do so by themselves, and leave out classes that are ruled out; this is for losses that
-    take probabilities only. optax calls the share `alpha`.
+    For losses that take probabilities and have no option `label_smoothing`. The option of `cross_entropy` and others
+    gives no share to classes that are ruled out; this function cannot know them. optax calls the share `alpha`.
 
     Args:
-        labels: Class probabilities, shape (..., classes); floating.
-        label_smoothing: Share, in [0, 1].
+        labels: Class probabilities, floating, shape (..., classes).
+        label_smoothing: The share, in [0, 1].
         axis: The class axis.
 
     Returns:
         Probabilities of the shape of `labels`.
 
     Raises:
-        TypeError: Labels are integers.
+        TypeError: `labels` are integers.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,16 +54,17 @@ def smooth_labels(
 
 @array_function()
 def two_hot(values: Float[ArrayLike, "*batch"], bins: Float[ArrayLike, " n"]) -> Float[Array, "*batch n"]:
-    """Probabilities of bins whose expected centre is the value: all on its two neighbours.
+    """Probabilities of the two bins next to a value, chosen so that their expected centre is the value.
 
         pᵢ = (bᵢ₊₁ - v) / (bᵢ₊₁ - bᵢ),  pᵢ₊₁ = (v - bᵢ) / (bᵢ₊₁ - bᵢ),  bᵢ ≤ v ≤ bᵢ₊₁
 
-    Makes a regression of a wide range, as of returns in reinforcement learning, a classification. A value outside of
-    the bins counts as the nearest, without a gradient; at a centre the gradient is that to its right.
+    Turns regression into classification, for targets of a wide range such as returns in reinforcement learning. All
+    other bins have probability 0. A value beyond the outermost centres counts as the nearest centre, and its gradient
+    is 0. Exactly at a centre the gradient is that to its right.
 
     Args:
-        values: Any shape.
-        bins: Centres of the bins, rising, shape (n,).
+        values: Numbers, any shape.
+        bins: Centres of the bins, strictly rising, shape (n,).
 
     Returns:
         Probabilities, shape (..., n).
@@ -81,42 +82,44 @@ def two_hot(values: Float[ArrayLike, "*batch"], bins: Float[ArrayLike, " n"]) ->
     """
     values, (lows, highs) = _rows_and_intervals(values, "bins", bins)
     widths = highs - lows
-    # Each share is formed from its own difference, so that a small one is accurate.
-    beyond = values >= highs
-    upper = jnp.where(beyond, 1, jnp.where(values < lows, 0, (values - lows) / widths))
-    lower = jnp.where(beyond, 0, jnp.where(values < lows, 1, (highs - values) / widths))
+    above, below = values >= highs, values < lows
+    # The shares of the ends of each interval. Neither is one minus the other, so that a small one keeps its digits.
+    upper = jnp.where(above, 1, jnp.where(below, 0, (values - lows) / widths))
+    lower = jnp.where(above, 0, jnp.where(below, 1, (highs - values) / widths))
+    # A centre is the upper end of the interval before it and the lower end of the one after it.
     one = jnp.ones_like(values)
     return jnp.concatenate([one, upper], axis=-1) * jnp.concatenate([lower, one], axis=-1)
 
 
 def _rows_and_intervals(values: ArrayLike, name: str, positions: ArrayLike) -> tuple[Array, tuple[Array, Array]]:
-    """Values with an axis for the bins, and the lower and upper ends of the intervals between positions."""
+    """Values with a new last axis, and along it the lower and upper ends of the intervals between checked positions."""
     values, positions = jnp.asarray(values), jnp.asarray(positions)
     require_shape(name, positions, (positions.size,), "rising numbers")
     lows, highs = positions[:-1], positions[1:]
     highs = check_values(name, highs, lows < highs, "rising")
-    aligned = tuple(range(values.ndim))
-    return values[..., None], (jnp.expand_dims(lows, aligned), jnp.expand_dims(highs, aligned))
+    batch_axes = tuple(range(values.ndim))
+    return values[..., None], (jnp.expand_dims(lows, batch_axes), jnp.expand_dims(highs, batch_axes))
 
 
 @array_function(domains={"sigma": POSITIVE})
 def hl_gauss_targets(
     values: Float[ArrayLike, "*batch"], edges: Float[ArrayLike, " n+1"], *, sigma: Scalar
 ) -> Float[Array, "*batch n"]:
-    """Probabilities of bins under a normal distribution around the value, cut off at the outermost edges.
+    """Probabilities of bins under a normal distribution around a value, truncated at the outermost edges.
 
         pᵢ = (Φ((eᵢ₊₁ - v)/σ) - Φ((eᵢ - v)/σ)) / (Φ((eₙ - v)/σ) - Φ((e₀ - v)/σ))
 
-    Makes a regression a classification, as `two_hot` does, but tells it which bins are near: often the better choice,
-    with a σ of about 3/4 of a bin. A value far outside of the edges falls into the nearest bin.
+    Turns regression into classification, as `two_hot` does, but also gives probability to the bins around, the more the
+    nearer they are. That is often the better choice, with a σ of about 3/4 of the width of a bin. If a value is far
+    outside of the edges, all probability is in the nearest bin.
 
     Args:
-        values: Any shape.
-        edges: Edges of the bins, rising, shape (n + 1,).
-        sigma: Standard deviation, in the units of `values`; positive.
+        values: Numbers, any shape.
+        edges: Edges of the bins, strictly rising, shape (n + 1,).
+        sigma: Standard deviation of the normal distribution, positive, in the units of `values`.
 
     Returns:
-        Probabilities, shape (..., n), whose sum is 1.
+        Probabilities, shape (..., n); their sum is 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -135,17 +138,20 @@ def hl_gauss_targets(
 
 
 def _relative_masses(lows: Array, highs: Array, distance: Array) -> Array:
-    """∫ exp(-s (s/2 + distance)) ds over each interval: normal masses, relative to the density at s = 0.
+    """∫ exp(-|s| (|s|/2 + distance)) ds over each interval: normal masses, relative to the density at s = 0.
 
-    An interval reaches to both sides of 0 only if the distance is 0. One that does not has its mass beside its near
-    end, up to where 40 factors of e are gone.
+    s = 0 is the point within the edges that is nearest to the value, and `distance` is how far the value is from it,
+    both in units of σ. An interval that reaches to both sides of s = 0 contains the value: the distance is 0, and the
+    mass is a difference of error functions. The mass of any other interval is concentrated at its end that is nearer
+    to s = 0. It is integrated from there up to where the density has fallen by a factor of exp(-40).
     """
-    around = (lows < 0) & (highs > 0)
-    mass_around = math.sqrt(math.pi / 2) * (jax.lax.erf(highs / math.sqrt(2)) - jax.lax.erf(lows / math.sqrt(2)))
-    near = jnp.where(around, 0, jnp.where(lows >= 0, lows, -highs))
-    slope = near + distance
+    has_both_sides = (lows < 0) & (highs > 0)
+    mass_of_both = math.sqrt(math.pi / 2) * (jax.lax.erf(highs / math.sqrt(2)) - jax.lax.erf(lows / math.sqrt(2)))
+    near_end = jnp.where(has_both_sides, 0, jnp.where(lows >= 0, lows, -highs))
+    slope = near_end + distance
     length = jnp.minimum(highs - lows, 80 / (slope + jnp.hypot(slope, jnp.full_like(slope, math.sqrt(80)))))
-    decays = unit_integral(
-        lambda s, reach, slope: jnp.exp(-s * reach * (slope + s * reach / 2)), length, slope, nodes=24
+    mean_decay = unit_integral(
+        lambda s, length, slope: jnp.exp(-s * length * (slope + s * length / 2)), length, slope, nodes=24
     )
-    return jnp.where(around, mass_around, jnp.exp(-near * (near / 2 + distance)) * length * decays)
+    mass_of_one = jnp.exp(-near_end * (near_end / 2 + distance)) * length * mean_decay
+    return jnp.where(has_both_sides, mass_of_both, mass_of_one)

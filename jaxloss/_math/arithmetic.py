@@ -1,4 +1,4 @@
-"""Sums, quotients, powers and limits whose values and derivatives stay finite where the truth is."""
+"""Elementary functions whose values and derivatives are finite wherever the true ones are."""
 
 import functools
 import math
@@ -15,24 +15,27 @@ from .dtypes import Scalar
 
 
 def hinge(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """max(0, x). Exactly at 0 the gradient is that of the sloped side, so that equal scores still part."""
-    # Written so that NaN stays NaN.
+    """max(0, x). Exactly at 0 the gradient is that of the sloped side, 1, so that equal scores still move apart."""
+    # The condition is x < 0, not x >= 0, so that NaN stays NaN.
     return jnp.where(x < 0, 0, x)
 
 
 def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """|x|, with gradient 0 at 0, where that of `jnp.abs` is 1."""
+    """|x|, with gradient 0 at 0. There the gradient of `jnp.abs` is 1."""
     return x * jnp.sign(x)
 
 
 def at_least(x: Float[Array, "*shape"], least: Scalar) -> Float[Array, "*shape"]:
-    """The larger of both, with gradient 0 for an x up to the least: that of `jnp.maximum` is NaN if it meets inf."""
+    """The larger of x and a lower limit, with gradient 0 where x is not above the limit.
+
+    There the gradient of `jnp.maximum` is NaN if the gradient with respect to the result is infinite.
+    """
     return jnp.where(x <= least, least, x)
 
 
 def smooth_absolute(x: Float[Array, "*shape"], beta: Scalar) -> Float[Array, "*shape"]:
-    """|x|, but a parabola within ±beta, which may be 0."""
-    # A beta whose square leaves the dtype is as good as 0, and dividing by it would have no derivative.
+    """x² / (2 beta) where |x| < beta, and |x| - beta/2 elsewhere; beta may be 0."""
+    # A beta whose square underflows counts as 0: the derivative of a division by it would not be finite.
     sharp = jnp.less(beta, math.sqrt(jnp.finfo(x.dtype).tiny))
     divisor = jnp.where(sharp, 1, beta)
     distances = absolute(x)
@@ -42,7 +45,7 @@ def smooth_absolute(x: Float[Array, "*shape"], beta: Scalar) -> Float[Array, "*s
 
 
 def left_out(option: Scalar) -> bool:
-    """Whether an option kept its default of 0: that is a Python constant, and its term need not be in the program."""
+    """Whether an option is the Python number 0, as by default. Then its term can be left out of the program."""
     return isinstance(option, (int, float)) and option == 0
 
 
@@ -50,23 +53,26 @@ def left_out(option: Scalar) -> bool:
 
 
 def masked(values: Float[Array, "*shape"], mask: Bool[ArrayLike, "..."] | None) -> Float[Array, "*shape"]:
-    """Values with those outside of a mask made 0; None masks nothing."""
+    """Values with 0 where the mask is False. A mask of None changes nothing."""
     return values if mask is None else jnp.where(mask, values, 0)
 
 
 def poison(valid: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """1 where an entry is valid, else NaN: a factor, since selecting NaN would leave the gradient 0 and look right."""
+    """1 where an entry is valid, else NaN, to multiply values by.
+
+    Selecting NaN with `jnp.where` would give a gradient of 0, which looks right. The factor makes the gradient NaN too.
+    """
     return jnp.where(valid, 1, jnp.nan)
 
 
 def finite(scores: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
-    """Scores with those of ruled-out classes, which are -inf, made 0; and which those are."""
+    """Scores with -inf replaced by 0, and a mask of where it was replaced: at the classes that are ruled out."""
     ruled_out = scores == -jnp.inf
     return jnp.where(ruled_out, 0, scores), ruled_out
 
 
 def bounded(scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Scores with infinite ones made the largest numbers there are, with gradient 0."""
+    """Scores with ±inf replaced by the largest finite numbers, where the gradient is 0."""
     largest = jnp.finfo(scores.dtype).max
     return jnp.clip(scores, -largest, largest)
 
@@ -74,10 +80,10 @@ def bounded(scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def with_impossible(
     values: Float[Array, "*shape"], impossible: Bool[Array, "*shape"], weights: Float[Array, "*#shape"] | None = None
 ) -> Float[Array, "*shape"]:
-    """Losses, and inf for those that are impossible, such as a label on a class that is ruled out.
+    """Losses with inf added to those that are impossible, such as that of a label whose class is ruled out.
 
-    Those of weight 0 stay as they are. The infinity is added at the end and as a constant: before, a weight of 0 would
-    make it NaN, and so would its gradient.
+    A loss of weight 0 is left as it is. The values are multiplied by their weights already, because 0 times inf is NaN.
+    The inf is added as a constant, because otherwise the gradient would be NaN too.
     """
     return values + jnp.where(impossible if weights is None else impossible & (weights > 0), jnp.inf, 0)
 
@@ -87,7 +93,7 @@ def with_impossible(
 
 @jax.custom_jvp
 def quotient(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The ratio x / y; its derivative does not take the square of y, which may be beyond the dtype."""
+    """The ratio x / y. Its derivative is computed without y², which may overflow or underflow."""
     return x / y
 
 
@@ -98,13 +104,13 @@ def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
 
 
 def ratio(part: Float[Array, "*shape"], whole: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A part of a whole; 0, with derivatives of 0, of a whole of 0."""
+    """The ratio of a part to the whole. Where the whole is 0, so are the ratio and its derivatives."""
     nothing = jnp.abs(whole) < jnp.finfo(whole.dtype).tiny
     return jnp.where(nothing, 0, quotient(part, jnp.where(nothing, 1, whole)))
 
 
 def hypotenuse(x: Float[Array, "*shape"], y: Scalar) -> Float[Array, "*shape"]:
-    """The square root of x² + y², with gradient 0 where both are 0."""
+    """√(x² + y²), with gradient 0 where both are 0. It is finite even if x² and y² overflow."""
     scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x), jnp.abs(y)))
     zero = scale < jnp.finfo(x.dtype).tiny
     divisor = jnp.where(zero, 1, scale)
@@ -123,9 +129,10 @@ def polynomial(coefficients: Sequence[float], x: Float[Array, "*shape"]) -> Floa
 
 
 def power(x: Float[Array, "*shape"], exponent: Scalar) -> Float[Array, "*shape"]:
-    """A number that is not negative to a power: 0 at 0, and with derivatives of 0 there unless the exponent is 1.
+    """A number x ≥ 0 to a power. At x = 0 the value is 0, and the derivatives are 0 unless the exponent is 1.
 
-    Below 2 the second derivative at 0 would be infinite, below 1 the first.
+    For an exponent below 1 the true first derivative there is infinite, and for one below 2 the second. If the exponent
+    is the Python number 2, all derivatives are those of the square.
     """
     if isinstance(exponent, (int, float)) and exponent in (1, 2):
         return x if exponent == 1 else jnp.square(x)
@@ -134,7 +141,7 @@ def power(x: Float[Array, "*shape"], exponent: Scalar) -> Float[Array, "*shape"]
 
 
 def power_by_log(base: Float[Array, "*shape"], log: Float[Array, "*shape"], exponent: Scalar) -> Float[Array, "*shape"]:
-    """A base in [0, 1], of which the log is given too, to a power."""
+    """A base in [0, 1] to a power, given the logarithm of the base as well. Derivatives go through the logarithm."""
     return _power_by_log(base, log, jnp.asarray(exponent, base.dtype))
 
 
@@ -144,7 +151,8 @@ def _power_by_log(base: Array, log: Array, exponent: Array) -> Array:
     return jnp.where(vanishing, jnp.exp(exponent * log), jnp.where(vanishing, 1, base) ** exponent)
 
 
-# A power is more exact than the exponential of a product, but of a base near 0 only the log has finite derivatives.
+# As a value, the power is more accurate than the exponential of a product. As derivatives, those of the logarithm are
+# used: at a base close to 0 only they are finite.
 @_power_by_log.defjvp
 def _power_by_log_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     _, log, exponent = primals

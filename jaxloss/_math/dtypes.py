@@ -1,4 +1,4 @@
-"""The dtype that losses are computed in, and the type of a number that may be traced."""
+"""The dtype in which losses are computed, and the type of an option that may be a traced number."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,12 @@ Scalar = float | np.number[Any] | Float[Array, ""]
 
 
 def compute_dtype(arrays: Iterable[Any]) -> jnp.dtype:
-    """float64 where one of the arrays is, else float32."""
-    # A Python number is float64 under jax_enable_x64, but a weak one, which must not raise the others' dtype.
+    """float64 if the dtype of one of the arrays is float64, else float32."""
+    # Under jax_enable_x64 a Python number becomes a weakly typed float64, which must not raise the dtype of the others.
     double = any(getattr(x, "dtype", None) == "float64" and not getattr(x, "weak_type", False) for x in arrays)
     return jnp.dtype("float64" if double else "float32")
 
 
 def widened(array: Array) -> Array:
-    """Half precision as float32; anything else as it is."""
+    """An array cast to the dtype in which it is computed: float64 stays, everything else becomes float32."""
     return array.astype(compute_dtype([array]))

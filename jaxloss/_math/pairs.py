@@ -11,7 +11,7 @@ from .vectors import unsharded
 
 
 class Pairs(NamedTuple):
-    """Which rows are an anchor's positives and negatives, and whether it has any."""
+    """For each row as an anchor: masks of its positives and its negatives, and whether it has any."""
 
     positive: Bool[Array, "n n"]
     negative: Bool[Array, "n n"]
@@ -20,7 +20,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_of(labels: Integer[Array, " n"], counted: Bool[Array, " n"]) -> Pairs:
-    """Rows with the same label are each other's positives, others negatives. Those not counted are neither."""
+    """The pairs of the rows that count: positives are other rows with the same label, negatives have another label."""
     same = labels[:, None] == unsharded(labels)[None]
     paired = counted[:, None] & unsharded(counted)[None]
     positive, negative = same & paired & ~jnp.eye(labels.size, dtype=bool), ~same & paired
@@ -30,12 +30,14 @@ def pairs_of(labels: Integer[Array, " n"], counted: Bool[Array, " n"]) -> Pairs:
 def log_sum_exp(
     logits: Float[Array, "n n"], chosen: Bool[Array, "n n"], temperature: Scalar = 1.0
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """The largest chosen logit of each row, held constant when differentiating, and log Σ exp((chosen - largest) / τ).
+    """The parts of log Σ exp(logit / τ) over the chosen logits of each row: the first over τ, plus the second.
 
-    Both are 0 for a row without any.
+    Returns:
+        The largest chosen logit, constant when differentiating, and log Σ exp((logit - largest) / τ). Both are 0 in a
+        row without chosen logits.
     """
-    nothing = ~jnp.any(chosen, axis=-1)
-    top = jax.lax.stop_gradient(jnp.max(jnp.where(chosen, logits, -jnp.inf), axis=-1, initial=-jnp.inf))
-    top = jnp.where(nothing, 0, top)
-    exponents = jnp.where(chosen, (logits - top[:, None]) / temperature, -jnp.inf)
-    return top, jnp.log(jnp.where(nothing, 1, jnp.sum(jnp.exp(exponents), axis=-1)))
+    empty = ~jnp.any(chosen, axis=-1)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.where(chosen, logits, -jnp.inf), axis=-1, initial=-jnp.inf))
+    largest = jnp.where(empty, 0, largest)
+    exponents = jnp.where(chosen, (logits - largest[:, None]) / temperature, -jnp.inf)
+    return largest, jnp.log(jnp.where(empty, 1, jnp.sum(jnp.exp(exponents), axis=-1)))

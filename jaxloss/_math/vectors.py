@@ -9,41 +9,43 @@ from .dtypes import Scalar
 
 
 def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
-    """The p-norm along the last axis; its gradient at the zero vector is 0."""
+    """The p-norm along the last axis. Its gradient at the zero vector is 0."""
     if p == jnp.inf:
         return jnp.max(absolute(x), axis=-1)
     if p == 1:
-        return jnp.sum(absolute(x), axis=-1)  # divided, small entries would lose their signs
+        # Not scaled: beside a huge entry, a scaled tiny one would become 0 and lose its sign, which is its gradient.
+        return jnp.sum(absolute(x), axis=-1)
     scaled, scale, zero = _scaled(x)
     terms = jnp.square(scaled) if p == 2 else power(jnp.abs(scaled), p)  # |x|² has a kink at 0 for autodiff
     return jnp.where(zero, 0, scale[..., 0] * jnp.sum(terms, axis=-1) ** (1 / p))
 
 
 def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar = 0.0) -> Float[Array, "*batch"]:
-    """The cosine of the angle between vectors along the last axis; 0, with gradient 0, where one is zero.
+    """The cosine of the angle between vectors along the last axis.
 
-    A vector is divided by `eps` if it is shorter.
+    Vectors that are not longer than `eps` are divided by `eps`. If one vector is zero and `eps` is 0, the cosine and
+    its gradient are 0.
     """
     return jnp.sum(_direction(x1, eps)[0] * _direction(x2, eps)[0], axis=-1)
 
 
 def one_minus_cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar) -> Float[Array, "*batch"]:
-    """One minus `cosine`, to the precision of the difference of the directions: the cosine itself rounds to 1."""
-    (unit1, missing1), (unit2, missing2) = _direction(x1, eps), _direction(x2, eps)
-    return (jnp.sum(jnp.square(unit1 - unit2), axis=-1) + missing1 + missing2) / 2
+    """One minus `cosine`, as half the squared distance of the directions, which keeps its digits near 0."""
+    (direction1, missing1), (direction2, missing2) = _direction(x1, eps), _direction(x2, eps)
+    return (jnp.sum(jnp.square(direction1 - direction2), axis=-1) + missing1 + missing2) / 2
 
 
 def cosines(x: Float[Array, "n features"]) -> Float[Array, "n n"]:
-    """The cosines of the angles between all pairs of rows; likewise."""
+    """The cosines of the angles between all pairs of rows. A zero row has cosine 0 with every row, and gradient 0."""
     directions, _ = _direction(x, 0.0)
-    # Accelerators round the factors of a product, which a small temperature magnifies. What is sharded explicitly can
-    # be sharded once only in the product.
+    # Both axes of the product are the rows of x, and an explicit mesh axis can shard only one of them.
     sharding = jax.sharding.PartitionSpec(jax.typeof(x).sharding.spec[0], None) if _is_sharded(x) else None
+    # By default accelerators round the factors of a product, and a small temperature would magnify the errors.
     return jnp.einsum("if,jf->ij", directions, directions, precision="highest", out_sharding=sharding)
 
 
 def unsharded(x: Array) -> Array:
-    """The array without its explicit sharding, if it has one: a table of pairs cannot have the same one twice."""
+    """The array without its explicit sharding, if any: only one axis of a table of pairs can be sharded by it."""
     return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if _is_sharded(x) else x
 
 
@@ -52,22 +54,32 @@ def _is_sharded(x: Array) -> bool:
 
 
 def _direction(x: Float[Array, "*batch n"], eps: Scalar) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch"]]:
-    """Vectors divided by their length, or by `eps` if that is more; and what their squares then lack to sum to 1."""
+    """Vectors divided by their length, or by `eps` if they are not longer than that.
+
+    Returns:
+        The directions, which are 0 for zero vectors; and one minus the squared length of each direction, which is above
+        0 only if the vector is shorter than `eps` or zero.
+    """
     scaled, scale, zero = _scaled(x, eps)
     squares = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True)
     least = jnp.square(eps / jnp.where(zero[..., None], 1, scale))
-    direction = jnp.where(zero[..., None], 0, scaled / jnp.sqrt(jnp.maximum(squares, least)))
-    short = zero | (squares < least)[..., 0]
-    return direction, jnp.where(short, 1 - jnp.sum(jnp.square(direction), axis=-1), 0)
+    # Where both are equal, the direction and what it misses have to take the same side: `jnp.maximum` would give the
+    # mean of both slopes.
+    short = squares <= least
+    direction = jnp.where(zero[..., None], 0, scaled / jnp.sqrt(jnp.where(short, least, squares)))
+    return direction, jnp.where(zero | short[..., 0], 1 - jnp.sum(jnp.square(direction), axis=-1), 0)
 
 
 def _scaled(
     x: Float[Array, "*batch n"], least: Scalar = 0.0
 ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch 1"], Bool[Array, "*batch"]]:
-    """Vectors divided by their largest entry, or by `least` if that is more; the divisor; and which were zero.
+    """Vectors divided by their largest absolute entry, or by `least` if that is larger.
 
-    Zero vectors come back as ones. Without the division, squares of 1e-25 or 1e25 would leave float32. The divisor
-    cancels out of what is made of the vectors, so that it may be held constant when differentiating.
+    Without the division, squares of 1e-25 or 1e25 would leave float32.
+
+    Returns:
+        The divided vectors, with ones for a zero vector; the divisors, constant when differentiating, as they cancel
+        out of every result; and a mask of the zero vectors.
     """
     scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0), least)
     scale = jax.lax.stop_gradient(scale)
