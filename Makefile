@@ -11,7 +11,7 @@ RUN = $(VENV)/bin/python -W error -m
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
 
-test: $(VENV)/dev  ## The tests: about twelve minutes on two cores.
+test: $(VENV)/dev  ## The tests: about four minutes on two cores.
 	$(RUN) pytest -n auto tests
 
 slow: $(VENV)/dev  ## The dear tests: devices, lowering for GPU and TPU, ten epochs on the real images.

@@ -1,7 +1,7 @@
 """The laws of the library, each over every call of the catalogue.
 
-A law is a statement about what a compiled program returns, and compiling is what takes the tests' time. So three
-programs of each call, `program`, `in_precision` and `checked`, serve most laws. The rest is NumPy: outside `jax.jit` each
+A law is a statement about what a compiled program returns, and compiling is what takes the tests' time. So most laws
+share three programs of each call: `program`, `in_precision` and `checked`. The rest is NumPy: outside `jax.jit` each
 operation of `jax.numpy` is a program of its own. `pytest -p compilations` counts them.
 """
 
@@ -428,20 +428,26 @@ def test_transformations_agree_on_the_derivatives(call: Call) -> None:
 
 @dear_law
 def test_vmap_is_a_loop(call: Call) -> None:
-    inputs = call.inputs((2, N // 2))
+    inputs, masks = call.inputs((2, N // 2)), SOME.reshape(2, N // 2)
     axes = tuple(0 if kind.batched else None for kind in call.kinds)
-
-    def total(floating: Any) -> Any:
-        rebuilt = rebuild(floating)
-        return jnp.sum(jax.vmap(lambda *inputs: call.loss(*inputs, **call.options), in_axes=axes)(*rebuilt))
-
     floating, rebuild = split(inputs)
-    gradient = rebuild(jax.device_get(jax.jit(jax.grad(total))(floating)), fill=False)
+
+    def loss(inputs: Any, where: Any) -> Any:
+        return call.loss(*inputs, **call.options, where=where)  # without weights, unlike everywhere else
+
+    @jax.jit
+    @partial(jax.grad, has_aux=True)
+    def mapped(floating: Any) -> tuple[Any, Any]:
+        means = jax.vmap(loss, in_axes=(axes, 0))(rebuild(floating), masks)
+        return jnp.sum(means), means
+
+    gradient, means = jax.device_get(mapped(floating))
     flat = call.batched(lambda x: x.reshape(N, *x.shape[2:]), inputs)
-    for group in range(2):
+    for group, mean in enumerate(means):
         rows = np.arange(N) // (N // 2) == group
-        expected = program(call)(flat, where=rows)
-        for kind, actual, wanted in zip(call.kinds, gradient, expected.inputs, strict=True):
+        expected = program(call)(flat, where=rows & SOME)
+        assert_same(mean, expected.mean)
+        for kind, actual, wanted in zip(call.kinds, rebuild(gradient, fill=False), expected.inputs, strict=True):
             if kind.batched and actual is not None:
                 assert_same(actual[group], wanted[rows])
 
