@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,6 @@ from .._kit import (
     Label,
     Mask,
     Reduction,
-    Static,
     Weights,
     array_function,
     class_inputs,
@@ -25,9 +26,22 @@ from .._kit import (
     require_shape,
     rowwise_inputs,
 )
-from .._math.arithmetic import finite, with_impossible
+from .._math.arithmetic import finite, polynomial, with_impossible
+from .._math.dtypes import Scalar
 from .._math.passes import label_mask
-from .._math.simplex import Projection, projected
+from .._math.simplex import (
+    Alpha,
+    Constant,
+    Projection,
+    constant_or_traced,
+    nonzero,
+    projected,
+    score_drift,
+    slopes_and_shares,
+)
+from .._math.special import close_log_ratio, exponential_growth
+
+_TERMS = 16  # of the series of exp(x) - 1 - x, for all digits up to an x of 1
 
 
 @array_function()
@@ -59,7 +73,7 @@ def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> 
 
 @array_function(domains={"alpha": AT_LEAST_ONE})
 def entmax(
-    logits: Float[ArrayLike, "*batch classes"], *, alpha: Static[float] = 1.5, axis: int = -1
+    logits: Float[ArrayLike, "*batch classes"], *, alpha: Scalar = 1.5, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
     """Softmax at `alpha` 1, `sparsemax` at 2, and what lies between and beyond: the larger, the sparser.
 
@@ -69,14 +83,11 @@ def entmax(
 
     Args:
         logits: Scores, shape (..., classes).
-        alpha: The exponent a, at least 1; each value compiles anew.
+        alpha: The exponent a, at least 1. It may be learned.
         axis: The class axis.
 
     Returns:
         Probabilities of the shape of `logits`.
-
-    Raises:
-        ValueError: `alpha` is less than 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -136,7 +147,12 @@ def sparsemax_loss(
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    return reduce(_fenchel_young(logits, labels, 2), where=where, weights=weights, reduction=reduction)
+    return reduce(
+        _fenchel_young(logits, labels, constant_or_traced(2, logits.dtype)),
+        where=where,
+        weights=weights,
+        reduction=reduction,
+    )
 
 
 @loss_function(domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
@@ -144,7 +160,7 @@ def entmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
     *,
-    alpha: Static[float] = 1.5,
+    alpha: Scalar = 1.5,
     ignore_index: Label | None = -100,
     axis: int = -1,
     where: Mask | None = None,
@@ -164,16 +180,13 @@ def entmax_loss(
         logits: Scores, shape (..., classes).
         labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
             the shape of `logits`.
-        alpha: The exponent a, at least 1: the larger, the sparser. Each value compiles anew.
+        alpha: The exponent a, at least 1: the larger, the sparser. It may be learned.
         ignore_index: Integer label of rows that do not count; None if no label means that.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
         A scalar, or with reduction "none" the shape of `logits` without `axis`.
-
-    Raises:
-        ValueError: `alpha` is less than 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -189,11 +202,16 @@ def entmax_loss(
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    return reduce(_fenchel_young(logits, labels, alpha), where=where, weights=weights, reduction=reduction)
+    return reduce(
+        _fenchel_young(logits, labels, constant_or_traced(alpha, logits.dtype)),
+        where=where,
+        weights=weights,
+        reduction=reduction,
+    )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
+@jax.custom_jvp
+def _fenchel_young(logits: Array, labels: Array, alpha: Alpha) -> Array:
     """The loss as a sum of terms none of which is negative, so that nothing cancels.
 
     These are the Bregman divergences of labels from probabilities, and labels times shortfalls.
@@ -202,27 +220,33 @@ def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
     targets, errors = _targets(labels, projection.probs)
     ruled_out = logits == -jnp.inf
     terms = _divergences(targets, errors, projection, alpha)
-    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
+    terms = terms + jnp.where(targets == 0, 0, targets * _shortfalls(projection.scores, alpha))
     values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
     return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1))
 
 
-# The gradient of a maximum is that with the maximiser held constant.
+# The derivative of a maximum is that with the maximiser held constant.
 @_fenchel_young.defjvp
-def _fenchel_young_jvp(
-    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    logits, labels = primals
+def _fenchel_young_jvp(primals: tuple[Array, Array, Alpha], tangents: tuple[Array, Any, Any]) -> tuple[Array, Array]:
+    logits, labels, alpha = primals
     projection = projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
+    probs = projection.probs
+    targets, errors = _targets(labels, probs)
     exists = logits != -jnp.inf
-    slopes = -errors
+    tangent = jnp.sum(jnp.where(exists, -errors, 0) * tangents[0], axis=-1)
+    if not isinstance(alpha, Constant):
+        entropies = [
+            jax.jvp(functools.partial(_entropies, numbers), (alpha,), (tangents[2],))[1] for numbers in (probs, targets)
+        ]
+        tangent = tangent + jnp.sum(entropies[0] - entropies[1], axis=-1)
     if labels.ndim == logits.ndim:
         # The labels' sum may be rounded: without its excess the gradient would move all logits together.
-        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.shares
-    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
-    if labels.ndim == logits.ndim:
-        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
+        excess = jnp.sum(targets, axis=-1) - 1
+        _, shares = slopes_and_shares(probs, alpha)
+        tangent = tangent + excess * jnp.sum(shares * (tangents[0] - score_drift(probs, alpha, tangents[2])), axis=-1)
+        if not isinstance(alpha, Constant):
+            tangent = tangent + excess * tangents[2] / jnp.square(alpha)
+        slopes = _differences(targets, errors, projection, alpha) + _shortfalls(projection.scores, alpha)
         tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
     return _fenchel_young(logits, labels, alpha), tangent
 
@@ -236,35 +260,70 @@ def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
     return own.astype(probs.dtype), jnp.where(own, missing, -probs)
 
 
-def _divergences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
+def _entropies(probs: Array, alpha: Array) -> Array:
+    """(p - pᵃ) / (a (a - 1)), and -p log p at 1."""
+    return -probs * exponential_growth(jnp.log(jnp.where(probs > 0, probs, 1)), alpha - 1) / alpha
+
+
+def _divergences(targets: Array, errors: Array, projection: Projection, alpha: Alpha) -> Array:
     """(yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), and y log(y/p) - (y - p) at 1."""
-    if alpha == 2:
+    if isinstance(alpha, Constant) and alpha == 2:
         return jnp.square(errors) / 2
-    if alpha == 1.5:
+    if isinstance(alpha, Constant):
         root, expected = jnp.sqrt(targets), jnp.sqrt(projection.probs)
         total = root + expected
         return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root + expected) * (2 / 3)
-    powers = 1 if alpha == 1 else projection.powers
-    own = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
-    return jnp.maximum(own - powers * errors, 0) / alpha
+    powers = _powers(projection, alpha)
+    far = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha)) - powers * errors
+    # pᵃ (rᵃ - 1 - a (r - 1)) / (a (a - 1)) with r = y/p: the series of the powers of log r, less the terms that cancel.
+    logs, near = _log_ratios(targets, errors, projection.probs, alpha)
+    sums = [jnp.ones_like(alpha)]
+    for _ in range(_TERMS):
+        sums.append(1 + sums[-1] / alpha)
+    series = polynomial([total / float(math.factorial(n)) for n, total in enumerate(sums, 2)], alpha * logs)
+    return jnp.where(near, projection.probs * powers * jnp.square(logs) * series, jnp.maximum(far, 0) / alpha)
 
 
-def _differences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
+def _differences(targets: Array, errors: Array, projection: Projection, alpha: Alpha) -> Array:
     """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), and log(y/p) at 1: there 0 for a target of 0, as in `kl_div`."""
-    near = jnp.abs(errors) < projection.probs / 2
-    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
+    powers = _powers(projection, alpha)
+    logs, near = _log_ratios(targets, errors, projection.probs, alpha)
     present = targets > 0
-    safe = jnp.where(present, targets, 1)
-    if alpha == 1:
-        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
-    ratio = alpha - 1
-    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
-    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
+    expected = jnp.maximum(projection.scores, _lowest_score(alpha))
+    far = exponential_growth(jnp.log(jnp.where(present, targets, 1)), alpha - 1) - expected
+    absent = jnp.where(jnp.equal(alpha, 1), 0, powers * _lowest_score(alpha))
+    return jnp.where(near, powers * exponential_growth(logs, alpha - 1), jnp.where(present, far, absent))
 
 
-def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
+def _log_ratios(targets: Array, errors: Array, probs: Array, alpha: Alpha) -> tuple[Array, Array]:
+    """log(y/p) where it is small, else 0; and where that is."""
+    exist = (targets > 0) & (probs > 0)
+    safe_targets, safe_probs = jnp.where(exist, targets, 1), jnp.where(exist, probs, 1)
+    logs = close_log_ratio(safe_targets, safe_probs, jnp.where(exist, errors, 0))
+    near = exist & (alpha * jnp.abs(logs) < 1)
+    return jnp.where(near, logs, 0), near
+
+
+def _powers(projection: Projection, alpha: Alpha) -> Array:
+    """pᵃ⁻¹, also of a probability that is below all numbers."""
+    present = projection.probs > 0
+    vanishing = jnp.maximum(0, 1 + (alpha - 1) * projection.scores)
+    return jnp.where(present, jnp.where(present, projection.probs, 1) ** (alpha - 1), vanishing)
+
+
+def _shortfalls(scores: Array, alpha: Alpha) -> Array:
+    """How far logits lie below the threshold."""
+    return jnp.maximum(0, _lowest_score(alpha) - scores)
+
+
+def _lowest_score(alpha: Alpha) -> Array | float:
+    """That of a probability of 0."""
+    return -1 / (float(alpha) - 1 if isinstance(alpha, Constant) else nonzero(alpha - 1))
+
+
+def _probabilities(logits: ArrayLike, alpha: Scalar, axis: int) -> Array:
     (rows,) = rowwise_inputs(None, axis, logits=logits)
-    return jnp.moveaxis(projected(rows, alpha).probs, -1, axis)
+    return jnp.moveaxis(projected(rows, constant_or_traced(alpha, rows.dtype)).probs, -1, axis)
 
 
 def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:
