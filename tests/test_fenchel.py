@@ -244,7 +244,7 @@ def test_the_loss_is_zero_where_the_map_gives_the_labels(alpha: float) -> None:
     logits = RANDOM.normal(size=6)
     loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
     value, slopes = loss(logits, jaxloss.entmax(logits, alpha=alpha))
-    assert value == 0
+    np.testing.assert_allclose(value, 0, atol=1e-30)  # the map's last digit may be another one in another program
     np.testing.assert_allclose(slopes, 0, atol=1e-15)
 
 

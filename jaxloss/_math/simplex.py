@@ -71,8 +71,8 @@ def _projected_jvp(primals: tuple[Array, Alpha], tangents: tuple[Array, Any]) ->
         steepest = shares == jnp.max(shares, axis=-1, keepdims=True)
         count = jnp.sum(steepest, axis=-1, keepdims=True, dtype=probs.dtype)
         forces = forces - jnp.sum(jnp.where(steepest, forces, 0), axis=-1, keepdims=True) / count
-        moved = slopes * forces
-        moved = moved - shares * jnp.sum(jnp.where(steepest, 0, moved), axis=-1, keepdims=True)
+        moved = jnp.where(steepest & (count == 1), 0, slopes * forces)  # not what rounding leaves of that 0
+        moved = moved - shares * jnp.sum(moved, axis=-1, keepdims=True)
     return projection, Projection(moved, tangents[0] - threshold)
 
 
