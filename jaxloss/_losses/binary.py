@@ -24,7 +24,7 @@ from .._kit import (
 )
 from .._math.arithmetic import bounded, left_out, power_by_log, with_impossible
 from .._math.dtypes import Scalar
-from .._math.odds import focal, held_constant
+from .._math.odds import constant_where_saturated, focal
 from .._math.softmax import count_classes
 
 
@@ -39,19 +39,22 @@ def binary_cross_entropy_with_logits(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy of sigmoid probabilities of yes with targets between 0 (no) and 1 (yes).
+    """Cross-entropy of sigmoid probabilities with targets between 0 (no) and 1 (yes).
 
         -w y log σ(s) - (1 - y) log σ(-s)
 
-    For independent yes-or-no questions: detection, several labels at once. Accurate for any logit, as logs of a
-    sigmoid are not. optax calls it `sigmoid_binary_cross_entropy`.
+    For independent yes-or-no questions, as in detection or if a row may have several labels. It is accurate for logits
+    of any size, where the log of a computed sigmoid is not. An infinite logit rules one answer out: a target that gives
+    this answer any probability makes the loss inf with a finite gradient. Such entries get no label smoothing.
+
+    optax calls it `sigmoid_binary_cross_entropy`.
 
     Args:
         logits: Log-odds of yes, any shape.
-        targets: Probabilities, or 0 and 1, of the shape of `logits`.
-        pos_weight: Multiplier of the yes term, against rare positives: a scalar, or one per class, shape (classes,),
-            classes being the last axis.
-        label_smoothing: Share, in [0, 1], of the targets that moves to 1/2.
+        targets: Probabilities of yes, or 0 and 1, of the shape of `logits`.
+        pos_weight: Multiplier w of the yes term, for rare positives: a scalar, or shape (classes,) with the classes on
+            the last axis.
+        label_smoothing: Share, in [0, 1], by which targets move towards 1/2.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -70,6 +73,7 @@ def binary_cross_entropy_with_logits(
     pos_weight = per_class(logits, pos_weight=pos_weight)
     if not left_out(label_smoothing):
         smoothed = (1 - label_smoothing) * targets + label_smoothing / 2
+        # A smoothed target is never exactly 0 or 1, so every infinite logit would make the loss inf.
         targets = jnp.where(jnp.isinf(logits), targets, smoothed)
     values, impossible = _binary_nll(logits, targets, pos_weight)
     values = with_impossible(values, impossible)
@@ -77,15 +81,15 @@ def binary_cross_entropy_with_logits(
 
 
 def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> tuple[Array, Array]:
-    """-w t log σ(s) - (1 - t) log σ(-s) without the inf of targets that an infinite logit rules out, and which.
+    """Computes -w y log σ(s) - (1 - y) log σ(-s) as two terms, neither of which is negative: nothing cancels.
 
-    Neither term is negative, so that nothing cancels.
+    Returns the losses with 0 for infinite logits, and a mask of the losses that have to be inf.
     """
-    certain = jnp.isinf(logits)
-    scores = jnp.where(certain, 0, logits)
+    infinite = jnp.isinf(logits)
+    scores = jnp.where(infinite, 0, logits)
     yes, no = targets if pos_weight is None else pos_weight * targets, 1 - targets
     terms = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
-    return jnp.where(certain, 0, terms), certain & (jnp.where(logits > 0, no, yes) > 0)
+    return jnp.where(infinite, 0, terms), infinite & (jnp.where(logits > 0, no, yes) > 0)
 
 
 @loss_function(domains={"targets": PROBABILITY})
@@ -103,12 +107,13 @@ def multilabel_soft_margin_loss(
 
         Σₖ wₖ (-yₖ log σ(sₖ) - (1 - yₖ) log σ(-sₖ)) / K
 
-    Unlike the mean over entries it lets `where` and `weights` speak of whole rows. A class ruled out by a logit of
-    -inf takes no part. As in PyTorch, a row counts once in the mean, whatever the class weights.
+    Here `where` and `weights` apply to whole rows, in `binary_cross_entropy_with_logits` to single entries. A class
+    with a logit of -inf is not counted in K, and a target above 0 on it makes the loss inf. As in PyTorch, every row
+    counts once in the mean, whatever the class weights are.
 
     Args:
         logits: Log-odds of each label, shape (..., classes).
-        targets: Probabilities, or 0 and 1, of the shape of `logits`.
+        targets: Probabilities of each label, or 0 and 1, of the shape of `logits`.
         class_weights: Multiplier of each class, shape (classes,).
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
@@ -144,16 +149,16 @@ def binary_cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy of predicted probabilities of yes with targets between 0 (no) and 1 (yes).
+    """Cross-entropy of predicted probabilities with targets between 0 (no) and 1 (yes).
 
         -y log p - (1 - y) log(1 - p)
 
-    For models that end in a sigmoid; `binary_cross_entropy_with_logits` is the safer choice. As in PyTorch each log is
-    at least -100; where that bound acts its gradient is 0, where PyTorch takes one of up to 1e12.
+    For models that end in a sigmoid. If you have logits, `binary_cross_entropy_with_logits` is the safer choice. As in
+    PyTorch, each log is at least -100. A log at this bound has gradient 0, where PyTorch has gradients of up to 1e12.
 
     Args:
-        probs: Probabilities in [0, 1], any shape.
-        targets: Probabilities, or 0 and 1, of the shape of `probs`.
+        probs: Probabilities of yes, in [0, 1], any shape.
+        targets: Probabilities of yes, or 0 and 1, of the shape of `probs`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -174,16 +179,16 @@ def binary_cross_entropy(
 
 
 def _bounded_log(probs: Array) -> Array:
-    """The log of probabilities, at least -100; a number that is no probability stays NaN."""
-    # Below the least normal number hardware may round to 0, where the gradient of the log would be infinite.
+    """The log of probabilities, at least -100; NaN for a negative number."""
+    # Hardware may round numbers below the least normal one to 0, where the gradient of the log is infinite.
     vanishing = (probs >= 0) & (probs <= max(math.exp(-100), float(jnp.finfo(probs.dtype).tiny)))
     return jnp.where(vanishing, -100, jnp.log(jnp.where(vanishing, 1, probs)))
 
 
 def _bounded_log_complement(probs: Array) -> Array:
-    """The log of 1 - probabilities, likewise, exact for small ones."""
-    certain = probs == 1
-    return jnp.where(certain, -100, jnp.log1p(-jnp.where(certain, 0, probs)))
+    """The log of 1 - probabilities, at least -100 and exact for small probabilities; NaN for a number above 1."""
+    is_one = probs == 1
+    return jnp.where(is_one, -100, jnp.log1p(-jnp.where(is_one, 0, probs)))
 
 
 @loss_function(domains={"targets": SIGN})
@@ -199,10 +204,10 @@ def soft_margin_loss(
 
         log(1 + exp(-y s))
 
-    A smooth hinge; equal to `binary_cross_entropy_with_logits` with targets (y + 1)/2.
+    A smooth version of `hinge_loss`. It equals `binary_cross_entropy_with_logits` with targets (y + 1)/2.
 
     Args:
-        logits: Log-odds of 1, any shape.
+        logits: Log-odds of the target 1, any shape.
         targets: -1 or 1, of the shape of `logits`.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
@@ -234,20 +239,20 @@ def sigmoid_focal_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Binary cross-entropy that fades for entries which are predicted well.
+    """Binary cross-entropy that gives less weight to entries that are predicted well.
 
         αₜ (1 - pₜ)^gamma (-y log σ(s) - (1 - y) log σ(-s))
         pₜ = y σ(s) + (1 - y) σ(-s)
-        αₜ = y alpha + (1 - y) (1 - alpha), or 1
+        αₜ = y alpha + (1 - y) (1 - alpha), or 1 if alpha is None
 
-    The loss of dense detectors, where easy negatives outnumber all else. `gamma = 0` is
+    The loss of dense detectors, in which most entries are easy negatives. `gamma = 0` is
     `binary_cross_entropy_with_logits`. optax has the same defaults; torchvision and Keras have an `alpha` of 0.25.
 
     Args:
         logits: Log-odds of yes, any shape.
-        targets: Probabilities, or 0 and 1, of the shape of `logits`.
-        alpha: Weight of yes, in [0, 1], that of no being 1 - alpha; None to weigh both by 1.
-        gamma: How fast well predicted entries fade; not negative.
+        targets: Probabilities of yes, or 0 and 1, of the shape of `logits`.
+        alpha: Weight of yes, in [0, 1]; the weight of no is 1 - alpha. None gives both the weight 1.
+        gamma: Exponent, not negative; a larger one gives less weight to entries that are predicted well.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -263,16 +268,16 @@ def sigmoid_focal_loss(
         Lin et al., Focal loss for dense object detection, 2017.
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
-    certain = jnp.isinf(logits)
-    scores, yes, no = jnp.where(certain, 0, logits), targets, 1 - targets
+    infinite = jnp.isinf(logits)
+    scores, yes, no = jnp.where(infinite, 0, logits), targets, 1 - targets
     nll = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
-    held = held_constant(scores)
-    complements = yes * jax.nn.sigmoid(-held) + no * jax.nn.sigmoid(held)
+    factor_scores = constant_where_saturated(scores)
+    complements = yes * jax.nn.sigmoid(-factor_scores) + no * jax.nn.sigmoid(factor_scores)
     vanishing = complements < jnp.finfo(scores.dtype).tiny
-    # Only where a huge logit agrees with a target of 0 or 1.
-    logs = jnp.where(vanishing, -jnp.abs(held), jnp.log(jnp.where(vanishing, 1, complements)))
-    values = jnp.where(certain, 0, power_by_log(complements, logs, gamma) * nll)
-    impossible = certain & (jnp.where(logits > 0, no, yes) > 0)
+    # 1 - pₜ vanishes only where a huge logit agrees with a target of 0 or 1. There its log is -|s|.
+    logs = jnp.where(vanishing, -jnp.abs(factor_scores), jnp.log(jnp.where(vanishing, 1, complements)))
+    values = jnp.where(infinite, 0, power_by_log(complements, logs, gamma) * nll)
+    impossible = infinite & (jnp.where(logits > 0, no, yes) > 0)
     target_weights = None
     if alpha is not None:
         target_weights = alpha * yes + (1 - alpha) * no
@@ -295,20 +300,22 @@ def asymmetric_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Binary cross-entropy that fades for well predicted entries, for negatives sooner than for positives.
+    """Binary cross-entropy that gives less weight to well predicted entries, above all to negatives.
 
         -y (1 - p)^gamma_pos log p - (1 - y) m^gamma_neg log(1 - m)
         p = σ(s),  m = max(0, p - clip)
 
-    For images with a few of many labels, where nearly all entries are negatives: those below `clip` do not count at
-    all. At p = clip the gradient is 0. The authors' code bounds the argument of each log from below by 1e-8, takes the
-    sum, and gives a target between 0 and 1 one exponent between the two.
+    For images that have a few of many labels, so that nearly all entries are negatives. Negatives with a probability
+    of at most `clip` do not count at all. Exactly at p = clip the gradient is 0.
+
+    The authors' code bounds the argument of each log from below by 1e-8, and returns the sum of the losses. For a
+    target between 0 and 1 it uses one exponent between `gamma_neg` and `gamma_pos` for both terms.
 
     Args:
         logits: Log-odds of yes, any shape.
-        targets: Probabilities, or 0 and 1, of the shape of `logits`.
-        gamma_neg: How fast well predicted negatives fade; not negative.
-        gamma_pos: How fast well predicted positives fade; not negative.
+        targets: Probabilities of yes, or 0 and 1, of the shape of `logits`.
+        gamma_neg: Exponent, not negative; a larger one gives less weight to well predicted negatives.
+        gamma_pos: Exponent, not negative; a larger one gives less weight to well predicted positives.
         clip: Probability up to which a negative costs nothing, in [0, 1].
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
@@ -326,27 +333,27 @@ def asymmetric_loss(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     scores, yes, no = bounded(logits), targets, 1 - targets
-    # Shifted, a negative is never predicted to be impossible.
-    never_yes, never_no = logits == -jnp.inf, (logits == jnp.inf) & jnp.equal(clip, 0)
-    positive = jnp.where(never_yes, 0, focal(scores, gamma_pos))
-    negative = jnp.where(never_no, 0, _shifted_focal(scores, gamma_neg, clip))
-    impossible = (never_yes & (yes > 0)) | (never_no & (no > 0))
+    # With a clip above 0 the shifted probability m is below 1, so that no logit rules a negative out.
+    yes_ruled_out, no_ruled_out = logits == -jnp.inf, (logits == jnp.inf) & jnp.equal(clip, 0)
+    positive = jnp.where(yes_ruled_out, 0, focal(scores, gamma_pos))
+    negative = jnp.where(no_ruled_out, 0, _shifted_focal(scores, gamma_neg, clip))
+    impossible = (yes_ruled_out & (yes > 0)) | (no_ruled_out & (no > 0))
     values = with_impossible(yes * positive + no * negative, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _shifted_focal(scores: Array, gamma: Scalar, clip: Scalar) -> Array:
-    """m^gamma (-log(1 - m)) of m = max(0, p - clip), of log-odds."""
-    held = held_constant(scores)
-    complements = jax.nn.sigmoid(-held)
-    # Of a sigmoid near 1 the derivative is inexact: there it is that of the other.
-    shifted = jnp.where(held > 0, (1 - clip) - complements, jax.nn.sigmoid(held) - clip)
-    idle = shifted <= 0
-    shifted = jnp.where(idle, 0.5, shifted)
-    near = shifted < 0.5
+    """-m^gamma log(1 - m) with m = max(0, p - clip) and p = σ(scores)."""
+    factor_scores = constant_where_saturated(scores)
+    complements = jax.nn.sigmoid(-factor_scores)
+    # A sigmoid near 1 has an inexact derivative, so there p is 1 - σ(-s).
+    shifted = jnp.where(factor_scores > 0, (1 - clip) - complements, jax.nn.sigmoid(factor_scores) - clip)
+    clipped = shifted <= 0
+    shifted = jnp.where(clipped, 0.5, shifted)
+    small = shifted < 0.5
     remaining = complements + clip
-    # Without a shift 1 - m may vanish: then its log is that of exp(-s).
+    # If clip is 0, 1 - m may vanish. Its log is then -s.
     vanishing = remaining < jnp.finfo(scores.dtype).tiny
-    far = jnp.where(vanishing, scores, -jnp.log(jnp.where(vanishing, 1, remaining)))
-    nll = jnp.where(near, -jnp.log1p(-jnp.where(near, shifted, 0)), far)
-    return jnp.where(idle, 0, power_by_log(shifted, jnp.log(shifted), gamma) * nll)
+    nll_of_large = jnp.where(vanishing, scores, -jnp.log(jnp.where(vanishing, 1, remaining)))
+    nll = jnp.where(small, -jnp.log1p(-jnp.where(small, shifted, 0)), nll_of_large)
+    return jnp.where(clipped, 0, power_by_log(shifted, jnp.log(shifted), gamma) * nll)

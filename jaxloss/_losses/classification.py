@@ -1,4 +1,4 @@
-"""Classification: losses of one class out of many."""
+"""Classification: losses for rows that belong to one class out of many."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ def cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy of softmax probabilities with integer labels or with class probabilities.
+    """Cross-entropy of softmax probabilities with integer labels or class probabilities.
 
         -Σₖ wₖ yₖ log softmax(s)ₖ + z_loss_weight log²Z,  Z = Σₖ exp(sₖ)
 
-    The loss of classifiers and language models. Integer labels never become one-hot. A logit of -inf rules its class
-    out: it takes no part, also in label smoothing; a label on it makes the loss inf and leaves its gradient finite. A
-    label that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
+    The loss of classifiers and language models. Integer labels are never expanded to one-hot arrays. A logit of -inf
+    rules its class out: the class is left out of the softmax and of label smoothing, and a label on it makes the loss
+    inf with a finite gradient. A label that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
 
-    PyTorch divides the mean for class probabilities by the number of rows even if there are class weights, and takes
-    classes from axis 1. optax and Keras have a separate function for each kind of label.
+    For class probabilities with class weights, PyTorch divides the mean by the number of rows. Its class axis is 1.
+    optax and Keras have a separate function for each kind of label.
 
     Args:
         logits: Unnormalised log-probabilities, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
-            label, or Σₖ wₖ yₖ.
-        ignore_index: Integer label of rows that do not count; None if no label means that.
+        class_weights: Multiplier of each class, shape (classes,). In the mean, each row counts with the weight of its
+            label, or with Σₖ wₖ yₖ for class probabilities.
+        ignore_index: Rows with this integer label do not count; None for no such label.
         label_smoothing: Share, in [0, 1], of the label that is spread evenly over all classes.
-        z_loss_weight: Coefficient of log²Z, which keeps logits from drifting; PaLM takes 1e-4.
+        z_loss_weight: Coefficient of log²Z, which keeps the logits from drifting; PaLM uses 1e-4.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -110,15 +110,15 @@ def nll_loss(
 
         -w_y log pᵧ
 
-    For models that end in a log-softmax; `cross_entropy` takes logits and is the safer choice. A label that is
-    neither a class nor `ignore_index` makes the loss and its gradient NaN. PyTorch takes classes from axis 1.
+    For models that end in a log-softmax. If you have logits, `cross_entropy` is the safer choice. A label that is
+    neither a class nor `ignore_index` makes the loss and its gradient NaN. In PyTorch the class axis is 1.
 
     Args:
         log_probs: Log-probabilities, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `log_probs` without `axis`.
-        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
+        class_weights: Multiplier of each class, shape (classes,). In the mean, each row counts with the weight of its
             label.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -156,22 +156,22 @@ def logit_adjusted_cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """`cross_entropy` in which each class has a head start, by how frequent it is.
+    """`cross_entropy` of logits that are shifted by the log frequency of each class.
 
         -Σₖ yₖ log softmax(s + tau log π)ₖ
 
-    Against unequal class frequencies: trained so, the logits themselves, without the head start, are right for classes
-    that are equally frequent. With `tau = 1` it is the balanced softmax. A prior of 0 rules its class out, whatever
-    `tau`, and so does a logit of -inf; a label on such a class makes the loss inf, with finite gradient. A label that
-    is neither a class nor `ignore_index` makes the loss and its gradient NaN.
+    For training data whose classes are not equally frequent. After training with the shift, the logits without it are
+    right for equally frequent classes. With `tau = 1` it is the balanced softmax. A prior of 0 rules its class out,
+    whatever `tau` is, and so does a logit of -inf. A label on such a class makes the loss inf with a finite gradient.
+    A label that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
 
     Args:
         logits: Unnormalised log-probabilities, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        log_prior: Log of the frequency of each class, up to a constant, shape (classes,).
-        tau: Strength of the head start; 0 for none.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        log_prior: Log of the frequency π of each class, up to a constant, shape (classes,).
+        tau: Factor of the shift; 0 for no shift.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -191,8 +191,8 @@ def logit_adjusted_cross_entropy(
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     require_shape("log_prior", log_prior, logits.shape[-1:], "one entry per class")
-    head_start, ruled_out = finite(jnp.expand_dims(log_prior, tuple(range(logits.ndim - 1))))
-    logits = jnp.where(ruled_out, -jnp.inf, logits + tau * head_start)
+    shift, ruled_out = finite(jnp.expand_dims(log_prior, tuple(range(logits.ndim - 1))))
+    logits = jnp.where(ruled_out, -jnp.inf, logits + tau * shift)
     values, _ = cross_entropy_of_rows(shielded_rows(logits, labels))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -210,24 +210,24 @@ def softmax_focal_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy that fades for rows which are predicted well.
+    """Cross-entropy that gives less weight to rows that are predicted well.
 
         -Σₖ wₖ yₖ (1 - pₖ)^gamma log pₖ,  p = softmax(s)
 
-    For many classes what `sigmoid_focal_loss` is for two, with class weights for its `alpha`; `gamma = 0` is
-    `cross_entropy`. A class ruled out by a logit of -inf takes no part; a label on one makes the loss inf and leaves
-    its gradient finite. A label that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
+    The version of `sigmoid_focal_loss` for more than two classes, with class weights instead of `alpha`. `gamma = 0`
+    is `cross_entropy`. A class with a logit of -inf is left out, and a label on it makes the loss inf with a finite
+    gradient. A label that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
 
     Keras' `CategoricalFocalCrossentropy` takes one-hot labels, clips probabilities at 1e-7, and multiplies by 0.25.
 
     Args:
         logits: Unnormalised log-probabilities, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        gamma: How fast well predicted rows fade; not negative.
-        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
-            label.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        gamma: Exponent, not negative; a larger one gives less weight to rows that are predicted well.
+        class_weights: Multiplier of each class, shape (classes,). In the mean, each row counts with the weight of its
+            label, or with Σₖ wₖ yₖ for class probabilities.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -245,8 +245,26 @@ def softmax_focal_loss(
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     class_weights = per_class(logits, class_weights=class_weights)
-    values, label_weights = _over_labels(lambda odds: focal(odds, gamma), logits, labels, class_weights)
+    values, label_weights = _sum_over_labels(lambda odds: focal(odds, gamma), logits, labels, class_weights)
     return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
+
+
+def _sum_over_labels(
+    term: Callable[[Array], Array], logits: Array, labels: Array, class_weights: Array | None = None
+) -> tuple[Array, Array | None]:
+    """The sum over the classes of weight times label times a term of the log-odds of the class, for each row.
+
+    The second result is the weight of each row's label, which the row adds to the divisor of the mean.
+    """
+    label_weights = weights_of_labels(labels, class_weights)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        odds, impossible = log_odds_of_labels(logits, labels)
+        values = term(odds) if label_weights is None else label_weights * term(odds)
+    else:
+        targets, ruled_out = labels if class_weights is None else class_weights * labels, logits == -jnp.inf
+        values = jnp.sum(jnp.where(ruled_out, 0, targets * term(log_odds(logits))), axis=-1)
+        impossible = jnp.any(ruled_out & (targets > 0), axis=-1)
+    return with_impossible(values, impossible, label_weights), label_weights
 
 
 @loss_function(domains={"labels": PROBABILITY})
@@ -261,21 +279,23 @@ def poly_cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy with another weight for the first term of its expansion in 1 - p.
+    """Cross-entropy with a different weight for the first term of its series in 1 - p.
 
         Σₖ yₖ (-log pₖ + poly_weight (1 - pₖ)),  p = softmax(s)
 
-    The series of -log p is (1 - p) + (1 - p)²/2 + …; a larger first term moves rows that are predicted well more, a
-    smaller one less. `poly_weight = 0` is `cross_entropy`. A class ruled out by a logit of -inf takes no part; a label
-    on one makes the loss inf and leaves its gradient finite. A label that is neither a class nor `ignore_index` makes
-    the loss and its gradient NaN. optax takes probabilities, and calls the weight `epsilon`.
+    The series of -log p is (1 - p) + (1 - p)²/2 + …. A larger first term gives rows that are predicted well a larger
+    gradient, a smaller term a smaller gradient. `poly_weight = 0` is `cross_entropy`. A class with a logit of -inf is
+    left out, and a label on it makes the loss inf with a finite gradient. A label that is neither a class nor
+    `ignore_index` makes the loss and its gradient NaN.
+
+    optax takes labels only as probabilities, and calls the weight `epsilon`.
 
     Args:
         logits: Unnormalised log-probabilities, shape (..., classes).
-        labels: Integers in [0, classes) of the shape of `logits` without `axis`; or floating class probabilities of
+        labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        poly_weight: What is added to the weight of the first term; at least -1, lest the loss reward mistakes.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        poly_weight: Added to the weight 1 of the first term; at least -1, since less would reward mistakes.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -296,23 +316,8 @@ def poly_cross_entropy(
     def term(odds: Array) -> Array:
         return jax.nn.softplus(-odds) + poly_weight * jax.nn.sigmoid(-odds)
 
-    values, _ = _over_labels(term, logits, labels)
+    values, _ = _sum_over_labels(term, logits, labels)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _over_labels(
-    term: Callable[[Array], Array], logits: Array, labels: Array, class_weights: Array | None = None
-) -> tuple[Array, Array | None]:
-    """The sum over the labels of a term of their log-odds, and what each row adds to the divisor of the mean."""
-    label_weights = weights_of_labels(labels, class_weights)
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        odds, impossible = log_odds_of_labels(logits, labels)
-        values = term(odds) if label_weights is None else label_weights * term(odds)
-    else:
-        targets, ruled_out = labels if class_weights is None else class_weights * labels, logits == -jnp.inf
-        values = jnp.sum(jnp.where(ruled_out, 0, targets * term(log_odds(logits))), axis=-1)
-        impossible = jnp.any(ruled_out & (targets > 0), axis=-1)
-    return with_impossible(values, impossible, label_weights), label_weights
 
 
 @loss_function(domains={"q": PROBABILITY})
@@ -327,20 +332,21 @@ def generalized_cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Between cross-entropy and the probability of being wrong, against wrong labels.
+    """A compromise between cross-entropy and the error probability 1 - p, robust to wrong labels.
 
         (1 - pᵧ^q) / q,  p = softmax(s)
 
-    At most 1/q, so that no single label counts too much. `q = 0` is `cross_entropy`, `q = 1` is 1 - pᵧ. A class ruled
-    out by a logit of -inf takes no part; a label on one has the loss 1/q, for `q = 0` inf, and gradient 0. A label that
-    is neither a class nor `ignore_index` makes the loss and its gradient NaN. Keras takes probabilities, and a `q`
-    of 0.5.
+    It is at most 1/q, so that no single label counts too much. `q = 0` is `cross_entropy`, `q = 1` is 1 - pᵧ. A class
+    with a logit of -inf is left out. A label on it has the loss 1/q, or inf for `q = 0`, with a gradient of 0. A label
+    that is neither a class nor `ignore_index` makes the loss and its gradient NaN.
+
+    Keras takes probabilities instead of logits, and its default of `q` is 0.5.
 
     Args:
         logits: Unnormalised log-probabilities, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `logits` without `axis`.
-        q: How much a label that looks wrong is doubted, in [0, 1].
-        ignore_index: Label of rows that do not count; None if no label means that.
+        q: Robustness, in [0, 1]; a larger one gives less weight to labels that the model finds improbable.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 

@@ -1,4 +1,4 @@
-"""Hinge: losses that ask scores for a margin, as support vector machines do."""
+"""Hinge: losses that ask for a margin between scores, as support vector machines do."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def hinge_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on scores with targets of -1 and 1.
+    """How far scores fall short of a margin of 1 on the side of their targets, which are -1 and 1.
 
         max(0, 1 - y s)
 
-    The loss of support vector machines: a score beyond 1 on the right side costs nothing. At the hinge the gradient is
-    that of the slope. Keras takes targets of 0 and 1 too: here these are 2 y - 1.
+    The loss of support vector machines: a score beyond 1 on the right side costs nothing. Exactly at the hinge the
+    gradient is that of the sloped side. Keras also takes targets y of 0 and 1; for this loss pass 2 y - 1.
 
     Args:
         logits: Scores, any shape.
@@ -76,12 +76,12 @@ def squared_hinge_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Square of the hinge on scores with targets of -1 and 1.
+    """Square of how far scores fall short of a margin of 1 on the side of their targets, which are -1 and 1.
 
         max(0, 1 - y s)²
 
-    As `hinge_loss`, but without a kink, and harder on what is far on the wrong side. Keras takes targets of 0 and 1
-    too: here these are 2 y - 1.
+    Unlike `hinge_loss` it has no kink, and scores far on the wrong side cost more. Keras also takes targets y of 0 and
+    1; for this loss pass 2 y - 1.
 
     Args:
         logits: Scores, any shape.
@@ -118,8 +118,8 @@ def perceptron_loss(
 
         max(0, -y s)
 
-    `hinge_loss` without its margin; a step down its gradient is Rosenblatt's rule. At a score of 0 the gradient is that
-    of the slope, so that weights of 0 learn; optax takes half of it.
+    It is `hinge_loss` without the margin, and gradient descent on it is Rosenblatt's learning rule. Exactly at a score
+    of 0 the gradient is that of the sloped side, so that a model whose weights are all 0 learns. optax has half of it.
 
     Args:
         logits: Scores, any shape.
@@ -154,19 +154,20 @@ def multiclass_hinge_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on how far the label's score lies above the highest other.
+    """How far the label's score falls short of a margin of 1 above the highest other score.
 
         max(0, 1 + max_{k ≠ y} sₖ - s_y)
 
-    The multi-class support vector machine that counts the worst violation, where `multi_margin_loss` counts all. A
-    class ruled out by a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is
-    that of the slope; others that tie for the highest share theirs. Keras has it as `categorical_hinge`, of one-hot
-    labels, and takes a highest other score below 0 for 0.
+    The multi-class support vector machine that counts only the worst violation; `multi_margin_loss` counts all. A class
+    with a logit of -inf is left out, and a label on it makes the loss inf. Exactly at the hinge the gradient is that of
+    the sloped side. Classes that tie for the highest other score share its gradient.
+
+    Keras' `categorical_hinge` takes one-hot labels, and uses 0 in place of a highest other score below 0.
 
     Args:
         logits: Scores, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `logits` without `axis`.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -183,10 +184,11 @@ def multiclass_hinge_loss(
         Crammer and Singer, On the algorithmic implementation of multiclass kernel-based vector machines, 2001.
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    own, impossible = finite(at_labels(logits, labels))
+    label_scores, impossible = finite(at_labels(logits, labels))
     others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
-    rival, alone = finite(jnp.max(others, axis=-1))
-    values = jnp.where(alone, 0 * own, hinge(1 + (rival - own)))  # a product, as NaN has to stay
+    highest_other, no_others = finite(jnp.max(others, axis=-1))
+    values = hinge(1 + (highest_other - label_scores))
+    values = jnp.where(no_others, 0 * label_scores, values)  # a product, so that NaN stays NaN
     values = with_impossible(values, impossible)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -202,17 +204,17 @@ def multiclass_perceptron_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """How far the label's score lies below the highest.
+    """How far the label's score lies below the highest score.
 
         maxₖ sₖ - s_y
 
-    For structured prediction, with a class for each structure. A class ruled out by a logit of -inf takes no part; a
-    label on one makes the loss inf. Classes that tie for the highest score share its gradient.
+    For structured prediction, where each structure is a class. A class with a logit of -inf is left out, and a label on
+    it makes the loss inf. Classes that tie for the highest score share its gradient.
 
     Args:
         logits: Scores, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `logits` without `axis`.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -229,9 +231,9 @@ def multiclass_perceptron_loss(
         Collins, Discriminative training methods for hidden Markov models, 2002.
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    own, impossible = finite(at_labels(logits, labels))
-    top, _ = finite(jnp.max(logits, axis=-1))
-    values = with_impossible(top - own, impossible)
+    label_scores, impossible = finite(at_labels(logits, labels))
+    highest, _ = finite(jnp.max(logits, axis=-1))
+    values = with_impossible(highest - label_scores, impossible)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -249,23 +251,24 @@ def multi_margin_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on how far the label's score lies above every other.
+    """How far the label's score falls short of a margin above each other score, averaged over the classes.
 
         w_y Σ_{k ≠ y} max(0, margin - s_y + sₖ)ᵖ / K
 
-    The multi-class support vector machine that counts all violations; K is the number of classes. A class ruled out by
-    a logit of -inf takes no part; a label on one makes the loss inf. At the hinge the gradient is 0.
+    The multi-class support vector machine that counts all violations; K is the number of classes. A class with a logit
+    of -inf is left out and not counted in K, and a label on it makes the loss inf. Exactly at the hinge the gradient
+    is 0.
 
-    With class weights the mean is over the weights of the labels, where PyTorch divides by the number of rows.
+    With class weights, the mean divides by the sum of the weights of the labels, and PyTorch by the number of rows.
 
     Args:
         logits: Scores, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `logits` without `axis`.
         p: Exponent, at least 1; PyTorch allows 1 and 2.
-        margin: How far the label should be ahead.
-        class_weights: Multiplier of each class, shape (classes,). A row counts in the mean with the weight of its
+        margin: How far the label's score should lie above the others.
+        class_weights: Multiplier of each class, shape (classes,). In the mean, each row counts with the weight of its
             label.
-        ignore_index: Label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -286,12 +289,12 @@ def multi_margin_loss(
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     class_weights = per_class(logits, class_weights=class_weights)
-    own, impossible = finite(at_labels(logits, labels))
-    others, ruled_out = finite(logits)
+    label_scores, impossible = finite(at_labels(logits, labels))
+    scores, ruled_out = finite(logits)
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
-    violations = hinge(margin + (others - own[..., None]))
+    violations = hinge(margin + (scores - label_scores[..., None]))
     label_weights = weights_of_labels(labels, class_weights)
-    # The weight goes first: that of a power beyond the dtype may be 0.
+    # The weight is multiplied before the power, which may overflow: then a weight of 0 would make NaN.
     weighted = violations if label_weights is None else label_weights[..., None] * violations
     terms = jnp.where(exempt, 0, weighted * power(violations, p - 1))
     values = jnp.sum(terms, axis=-1) / count_classes(logits)
@@ -309,18 +312,18 @@ def multilabel_margin_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Hinge on how far the score of every label lies above that of every other class.
+    """How far the scores of a row's labels fall short of a margin of 1 above those of all other classes.
 
         Σ_{y in labels} Σ_{k not in labels} max(0, 1 - s_y + sₖ) / K
 
-    For rows with a list of labels each. A class ruled out by a logit of -inf takes no part; a label on one makes the
-    loss inf. A label before the terminator that is no class makes the loss and its gradient NaN. At the hinge the
-    gradient is that of the slope.
+    For rows that have several labels each; K is the number of classes. A class with a logit of -inf is left out and not
+    counted in K, and a label on it makes the loss inf. A label before the first -1 that is not a class makes the loss
+    and its gradient NaN. Exactly at the hinge the gradient is that of the sloped side.
 
     Args:
         logits: Scores, shape (..., classes).
-        labels: Lists of integers in [0, classes), of the shape of `logits`; a -1 ends a list, and what follows it
-            has no meaning. A label that is listed twice counts twice.
+        labels: Lists of integers in [0, classes), of the shape of `logits`. A -1 ends a list, and entries after it
+            have no meaning. A label that is listed twice counts twice.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -339,20 +342,24 @@ def multilabel_margin_loss(
     logits, labels = rowwise_inputs(where, axis, logits=logits, labels=labels)
     labels, listed, factors = _label_lists(labels, logits.shape[-1])
     logits = factors[..., None] * logits
-    own, impossible = finite(at_labels(logits[..., None, :], labels))
-    others, ruled_out = finite(logits)
-    targets = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
-    paired = listed[..., :, None] & ~(targets | ruled_out)[..., None, :]
-    violations = jnp.where(paired, hinge(1 + (others[..., None, :] - own[..., :, None])), 0)
+    label_scores, impossible = finite(at_labels(logits[..., None, :], labels))
+    scores, ruled_out = finite(logits)
+    is_label = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
+    paired = listed[..., :, None] & ~(is_label | ruled_out)[..., None, :]
+    violations = jnp.where(paired, hinge(1 + (scores[..., None, :] - label_scores[..., :, None])), 0)
     values = factors * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
     values = with_impossible(values, jnp.any(impossible & listed, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _label_lists(labels: Array, classes: int) -> tuple[Array, Array, Array]:
-    """Lists with 0 for what is no label, which entries stand before the terminator, and each row's 1 or NaN."""
+    """Reads lists of labels that end at their first -1.
+
+    Returns the lists with 0 in entries that are no label, a mask of the entries before the end of the list, and a
+    factor for each row: 1, or NaN if one of these entries is not a class.
+    """
     positions = jax.lax.broadcasted_iota(jnp.int32, labels.shape, labels.ndim - 1)
-    # A minimum rather than a cumulative sum: it works with the list sharded over devices.
+    # A minimum rather than a cumulative sum, because it also works on lists that are sharded over devices.
     ends = jnp.min(jnp.where(labels == -1, positions, classes), axis=-1, keepdims=True)
     listed = positions < ends
     valid = (labels >= 0) & (labels < classes)

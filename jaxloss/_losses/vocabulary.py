@@ -1,4 +1,4 @@
-"""Large vocabularies: cross-entropies that hold the last layer, for more classes than there is memory for."""
+"""Large vocabularies: cross-entropies that include the last layer, for more classes than fit in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .._kit import (
     with_check_of,
 )
 from .._math.arithmetic import left_out
-from .._math.chunks import divided, padded
+from .._math.chunks import chunks_for, padded
 from .._math.dtypes import Scalar, widened
 from .._math.linear import linear_cross_entropies, total_linear_cross_entropy
 from .._math.softmax import nll_of_labels, weights_of_labels
@@ -67,27 +67,28 @@ def linear_cross_entropy(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """`cross_entropy` of the logits `hidden @ kernel + bias`, which are never held at once.
+    """`cross_entropy` of the logits `hidden @ kernel + bias`, which are never all in memory.
 
         cross_entropy(softcap tanh((hidden @ kernel + bias) / softcap), labels)
 
-    The loss of language models: with 100,000 classes the logits and their gradient take more memory than the rest of
-    the step. They are made for a chunk of rows at a time, and the gradient in the same pass: the three matrix products
-    of the dense loss and no more. With reduction "none" the gradient needs a fourth.
+    The loss of language models. With 100,000 classes, the logits and their gradient take more memory than the rest of
+    a training step. Here the logits exist for one chunk of rows at a time, and the gradient is computed in the same
+    pass. This takes the three matrix products that the dense loss takes. With reduction "none" the gradient takes a
+    fourth.
 
     Args:
-        hidden: Features of each row, shape (..., features). In half precision it stays so, as does `kernel`: the
-            products accumulate in float32.
-        kernel: Weights of the layer, as in Flax, shape (features, classes).
+        hidden: Features of each row, shape (..., features). If `hidden` and `kernel` are in half precision, they are
+            multiplied in it, and the products are summed in float32.
+        kernel: Weights of the layer, shape (features, classes), as in Flax.
         labels: Integers in [0, classes), shape (...); or floating class probabilities, shape (..., classes).
-        bias: Bias of the layer, shape (classes,). One of -inf rules its class out.
+        bias: Bias of the layer, shape (classes,). An entry of -inf rules its class out.
         class_weights: As in `cross_entropy`.
-        ignore_index: Integer label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this integer label do not count; None for no such label.
         label_smoothing: Share, in [0, 1], of the label that is spread evenly over all classes.
-        z_loss_weight: Coefficient of log²Z.
-        softcap: Bound on the absolute logits, approached smoothly; None for no bound.
-        precision: Of the matrix products, as in `jax.lax.dot_general`.
-        chunk_size: Rows of a chunk; chosen from the shapes if None.
+        z_loss_weight: Coefficient of log²Z, as in `cross_entropy`.
+        softcap: Bound on the absolute logits, which they approach smoothly; None for no bound.
+        precision: Precision of the matrix products, as in `jax.lax.dot_general`.
+        chunk_size: Number of rows in a chunk; None to choose it from the number of rows.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
@@ -117,11 +118,11 @@ def linear_cross_entropy(
         require_shape("bias", bias, (classes,), "one entry per class")
     if are_probabilities(labels, hidden):
         require_shape("labels", labels, (*batch, classes), "for hidden and kernel")
-        hidden, targets = shielded(where, batch, hidden=hidden, labels=labels)
-        labels = with_check_of(targets, labels)  # they are shielded chunk by chunk
+        hidden, shielded_labels = shielded(where, batch, hidden=hidden, labels=labels)
+        labels = with_check_of(shielded_labels, labels)  # the kernel shields them chunk by chunk
     else:
-        hidden, targets, where = labelled_inputs(where, -1, ignore_index, hidden=hidden, labels=labels, classes=classes)
-        labels = targets
+        hidden, labels, where = labelled_inputs(where, -1, ignore_index, hidden=hidden, labels=labels, classes=classes)
+        shielded_labels = labels
 
     def flat(array: Array) -> Array:
         return array.reshape(-1, *array.shape[len(batch) :])
@@ -131,10 +132,10 @@ def linear_cross_entropy(
 
     class_weights, where = per_class(kernel, class_weights=class_weights), per_row("where", where)
     ones = jnp.ones(math.prod(batch), widened(hidden).dtype)
-    label_weights = weights_of_labels(flat(targets), class_weights)
+    label_weights = weights_of_labels(flat(shielded_labels), class_weights)
     row_weights, total_weight = weighted(ones, where, per_row("weights", weights), label_weights)
-    rows = _given(hidden=flat(hidden), labels=flat(labels), weights=row_weights, where=where)
-    layer = _given(
+    rows = _without_none(hidden=flat(hidden), labels=flat(labels), weights=row_weights, where=where)
+    layer = _without_none(
         kernel=kernel,
         bias=bias,
         softcap=softcap,
@@ -142,15 +143,15 @@ def linear_cross_entropy(
         label_smoothing=None if left_out(label_smoothing) else label_smoothing,
         z_loss_weight=None if left_out(z_loss_weight) else z_loss_weight,
     )
-    chunks = divided(len(ones), chunk_size)
+    chunks = chunks_for(len(ones), chunk_size)
     rows = padded(rows, chunks)
     if reduction == "none" and not tracing().partial:
         return linear_cross_entropies(chunks, precision, rows, layer)[: len(ones)].reshape(batch)
     return reduced(total_linear_cross_entropy(chunks, precision, rows, layer), total_weight, reduction)
 
 
-def _given(**arrays: Any) -> dict[str, Array]:
-    """The arrays that are given, by name: what is None has no part in the program."""
+def _without_none(**arrays: Any) -> dict[str, Array]:
+    """The arrays by name, without those that are None."""
     return {name: jnp.asarray(array) for name, array in arrays.items() if array is not None}
 
 
@@ -174,23 +175,25 @@ def adaptive_log_softmax_with_loss(
     weights: Weights | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Cross-entropy over many classes of very different frequency, by a softmax in two steps.
+    """Cross-entropy over many classes of very different frequency, with a softmax in two steps.
 
-        -log p(y | head)                          for the frequent classes y < cutoffs[0]
+        -log p(y | head)                           for the frequent classes y < cutoffs[0]
         -log p(tail i | head) - log p(y | tail i)  for cutoffs[i] ≤ y < cutoffs[i + 1]
 
-    The head holds the frequent classes and one class for each tail; a tail, of its own smaller width, holds rarer
-    ones. Classes are sorted by falling frequency. A pure function of its parameters, with kernels as Flax has them
-    (PyTorch's transposed); it returns the loss alone.
+    The head has the frequent classes and one class for each tail. Each tail has rarer classes and its own, smaller
+    number of features, its width. Classes have to be sorted from frequent to rare.
+
+    PyTorch has a module that holds the parameters, and returns the output too. Here they are arguments, with kernels as
+    in Flax, which are the transpose of PyTorch's, and only the loss is returned.
 
     Args:
         hidden: Features, shape (..., features).
         labels: Integers in [0, classes), of the shape of `hidden` without its last axis.
         head: Kernel of the head, shape (features, cutoffs[0] + number of tails).
-        tails: For each tail its two kernels, of shapes (features, width) and (width, classes of the tail).
-        cutoffs: First class of each tail, rising.
+        tails: The two kernels of each tail, of shapes (features, width) and (width, classes of the tail).
+        cutoffs: The first class of each tail, in rising order.
         head_bias: Bias of the head, shape (cutoffs[0] + number of tails,).
-        ignore_index: Label of rows that do not count; None if no label means that.
+        ignore_index: Rows with this label do not count; None for no such label.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
@@ -228,7 +231,7 @@ def adaptive_log_softmax_with_loss(
 def _require_adaptive_shapes(
     hidden: ArrayLike, head: ArrayLike, tails: Any, cutoffs: tuple[int, ...], head_bias: ArrayLike | None
 ) -> int:
-    """Holds the parameters against the cutoffs, and says how many classes they make."""
+    """Checks that the shapes of the parameters fit the cutoffs, and returns the number of classes."""
     features, head_size = jnp.shape(hidden)[-1], cutoffs[0] + len(cutoffs)
     require_shape("head", head, (features, head_size), f"for the features of hidden and cutoffs {cutoffs}")
     if head_bias is not None:

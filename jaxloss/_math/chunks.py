@@ -1,4 +1,4 @@
-"""Rows divided into chunks, so that what is made of them need not be held at once."""
+"""Rows divided into chunks, so that large arrays computed from them exist for one chunk at a time."""
 
 from typing import NamedTuple
 
@@ -8,26 +8,30 @@ from jaxtyping import Array, Shaped
 
 
 class Chunks(NamedTuple):
-    """How an axis is divided: chunk i of n holds entries i, i + n, i + 2n, ....
+    """How rows are divided: chunk i of n has the rows i, i + n, i + 2n, ….
 
-    So what is sharded over devices stays where it is, and every device has its share of every chunk.
+    If the rows are sharded over devices, every device then has its share of each chunk, and no row moves.
+
+    Attributes:
+        size: The number of rows in a chunk.
+        number: The number of chunks.
     """
 
     size: int
     number: int
 
 
-def divided(rows: int, chunk_size: int | None) -> Chunks:
-    """Rows in chunks of about a size, or of one that suits the products of the linear layer if that is None."""
-    # An eighth of the rows needs an eighth of the logits. Under 64 rows the products no longer make up for the way of
-    # the sums through memory; over 512 they gain nothing.
+def chunks_for(rows: int, chunk_size: int | None) -> Chunks:
+    """Chunks of about `chunk_size` rows; None for a size that suits the matrix products of the linear layer."""
+    # An eighth of the rows needs an eighth of the memory for logits. Below 64 rows, moving the sums of the gradient
+    # through memory takes longer than the products. Above 512 rows the products are no faster.
     size = min(max(rows // 8, 64), 512) if chunk_size is None else chunk_size
     number = max(-(-rows // size), 1)
     return Chunks(-(-rows // number), number)
 
 
 def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:
-    """Arrays of rows, by name, up to whole chunks; the mask `where` among them leaves out what is added."""
+    """Arrays of rows, by name, padded to whole chunks. Their mask `where` leaves the padding out."""
     length = len(next(iter(rows.values())))
     missing = chunks.size * chunks.number - length
     if missing == 0:
@@ -37,20 +41,20 @@ def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:
 
 
 def chunk_of(array: Shaped[Array, "rows *entry"], chunks: Chunks, index: Array) -> Shaped[Array, "size *entry"]:
-    """The rows of a chunk."""
+    """The rows of one chunk."""
     chunk: Array = jax.lax.dynamic_index_in_dim(array.reshape(*chunks, *array.shape[1:]), index, axis=1, keepdims=False)
     return chunk
 
 
 def joined(chunks: Shaped[Array, "number size *entry"]) -> Shaped[Array, "rows *entry"]:
-    """Chunks, stacked, as the axis they were taken from."""
+    """The rows in their original order, from the stacked chunks."""
     return jnp.moveaxis(chunks, 0, 1).reshape(-1, *chunks.shape[2:])
 
 
-def varying_alike(rows: dict[str, Array], layer: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """All as different on each device inside `shard_map`, if one is.
+def marked_varying(rows: dict[str, Array], layer: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Marks all arrays as varying over each mesh axis of `shard_map` over which one of them varies.
 
-    Their gradients are then summed over the devices after the loop, once.
+    The gradients of the layer are then summed over the devices once, after the loop over the chunks.
     """
     varying = [jax.typeof(array).manual_axis_type.varying for array in (*rows.values(), *layer.values())]
     axes = frozenset().union(*varying)

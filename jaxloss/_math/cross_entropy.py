@@ -1,8 +1,8 @@
-"""The cross-entropy of rows of logits: the kernel of `cross_entropy` and of all that is made of it.
+"""The cross-entropy of rows of logits: the kernel of `cross_entropy` and of the losses that build on it.
 
-The passes over the classes read the logits as the caller gave them: still in half precision, and with the rows that do
-not count in them, which are masked after the sum. Derivatives are taken with respect to the same logits widened and
-shielded, elementwise, so that they add up in the compute dtype. `Rows` holds both.
+The passes over the classes read the logits as the caller gave them: maybe in half precision, and maybe with NaN in rows
+that do not count, which are masked after the sum. Derivatives are taken with respect to a second version of the logits,
+which is shielded and in the compute dtype, so that gradients are summed in that dtype. `Rows` has both versions.
 """
 
 import functools
@@ -25,12 +25,13 @@ class Rows(NamedTuple):
     """Rows of logits, classes last, with their labels.
 
     Attributes:
-        logits: In the compute dtype, with harmless numbers in the rows that do not count.
-        labels: One class for each row, or floating class probabilities; likewise.
+        logits: The logits in the compute dtype, with harmless numbers in rows that do not count.
+        labels: One class for each row, or class probabilities in the compute dtype, with harmless numbers in rows that
+            do not count.
         raw_logits: The logits as the caller gave them.
-        raw_probs: The class probabilities as the caller gave them; None if the labels are classes.
+        raw_probs: The class probabilities as the caller gave them; None if the labels are integers.
         counted: Which rows count; None for all.
-        poison: 1, or NaN for a row whose label is no class; None if there can be none.
+        poison: A factor for each row: 1, or NaN if its label is not a class. None if all labels are known to be good.
     """
 
     logits: Float[Array, "*batch classes"]
@@ -42,7 +43,7 @@ class Rows(NamedTuple):
 
 
 def shielded_rows(logits: Float[Array, "*batch classes"], labels: Array) -> Rows:
-    """Rows of logits that are in the compute dtype, with nothing in them to be masked or poisoned."""
+    """`Rows` of logits that are already in the compute dtype and shielded, with labels that are known to be good."""
     return Rows(logits, labels, logits, labels if labels.ndim == logits.ndim else None)
 
 
@@ -54,10 +55,11 @@ def cross_entropy_of_rows(
     z_loss_weight: Scalar = 0.0,
     scatter: bool = True,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"] | None]:
-    """Cross-entropy of each row, and what it adds to the divisor of the mean, if not 1.
+    """The cross-entropy of each row, and the weight it adds to the divisor of the mean; None if all weights are 1.
 
-    `scatter` says how the gradient is written on CPU: the probabilities first, and then the labels' part added to them,
-    which is fastest; or both in one loop, which can overwrite the logits.
+    `scatter` chooses how the gradient is written on CPU. If it is true, the probabilities are written first, and the
+    labels' part is then added to them, which is fastest. If it is false, one loop writes both, and can overwrite the
+    logits with the gradient.
     """
     logits, labels = rows.logits, rows.labels
     top, log_normalizer = normalizer(logits, rows.raw_logits, rows.counted)
@@ -85,7 +87,8 @@ def cross_entropy_of_rows(
 
 
 def _scores_of_labels(rows: Rows, *, scatter: bool) -> Array:
-    # Neither a mask nor a conversion fuses with a scatter before it.
+    # Taken from `raw_logits`, so that in the gradient no mask or conversion follows the scatter: XLA would make each of
+    # them a pass of its own.
     if scatter and rows.raw_logits.dtype == rows.logits.dtype:
         return masked(at_labels(rows.raw_logits, rows.labels), rows.counted)
     return selected_scores(rows.logits, rows.labels)
@@ -95,7 +98,14 @@ def _scores_of_labels(rows: Rows, *, scatter: bool) -> Array:
 
 
 class _Expectation(NamedTuple):
-    """Sums over the classes of a row that exist: of -t log p, t and 1; and of t over those that do not exist."""
+    """Sums over the classes of each row, where t is the target of a class. A class exists if it is not ruled out.
+
+    Attributes:
+        nll: The sum of -t log p over the classes that exist.
+        targets: The sum of t over the classes that exist.
+        classes: The number of classes that exist, at least 1.
+        missing: The sum of t over the classes that do not exist.
+    """
 
     nll: Array
     targets: Array
@@ -107,7 +117,10 @@ class _Expectation(NamedTuple):
 def _expected_nll(
     rows: Rows, targets: Array, top: Array, log_normalizer: Array, factors: tuple[Array, ...]
 ) -> _Expectation:
-    """The sum over the classes of -t log p, and what goes with it; the targets are the product of the raw factors."""
+    """The sums over the classes. Values are computed from `factors`, whose product is the raw targets.
+
+    Derivatives are taken with respect to `targets`, which is the same product, shielded and in the compute dtype.
+    """
     logits, raw_logits, counted = rows.logits, rows.raw_logits, rows.counted
     operands = top, log_normalizer, *factors
     nll = masked(class_sum(_nll_of_classes, raw_logits, *operands), counted)
@@ -122,7 +135,8 @@ def _expected_nll(
     def some_are_ruled_out() -> _Expectation:
         one = jnp.ones((1,) * logits.ndim, logits.dtype)
         limits = limits_of(logits.dtype)
-        # XLA merges barriers with the same operands. Another order keeps those of the last pass apart from this one's.
+        # XLA merges barriers whose operands are the same. The last pass has them in another order, so that its barrier
+        # stays separate from the one of this pass.
         total = masked(class_sum(_targets_that_exist, limits, raw_logits, *factors), counted)
         number = masked(class_sum(_targets_that_exist, limits, raw_logits, one), counted)
         return _Expectation(
@@ -132,7 +146,7 @@ def _expected_nll(
             masked(class_sum(_targets_ruled_out, raw_logits, limits, *factors), counted),
         )
 
-    # A ruled-out class makes its term inf, or NaN if its target is 0.
+    # A ruled-out class makes the sum inf, or NaN if its target is 0. So if all sums are finite, all classes exist.
     expectation: _Expectation = jax.lax.cond(jnp.all(jnp.isfinite(nll)), all_exist, some_are_ruled_out)
     return expectation
 
@@ -144,7 +158,7 @@ def _expected_nll_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tu
     expectation = _expected_nll(*primals)
     scores, ruled_out = finite(logits)
     nll = targets_total = jnp.zeros_like(top)
-    # What has no tangent must not cost a pass.
+    # An input without a tangent must not cost a pass over the classes.
     if not isinstance(normalizer_tangent, SymbolicZero):
         nll = nll + expectation.targets * normalizer_tangent
     if not isinstance(logits_tangent, SymbolicZero):

@@ -1,7 +1,8 @@
-"""The cross-entropy of the logits of a linear layer, which are made chunk by chunk.
+"""The cross-entropy of the logits of a linear layer, which are computed for one chunk of rows at a time.
 
-Rows and layer are arrays by name. Rows have `hidden`, `labels` and `weights`, and `where` if not all of them count; the
-layer has its `kernel`, and `bias`, `softcap`, `class_weights`, `label_smoothing` and `z_loss_weight` if they are given.
+The arguments `rows` and `layer` are arrays by name. The rows have `hidden`, `labels`, `weights`, and `where` if not all
+of them count. The layer has `kernel`, and also `bias`, `softcap`, `class_weights`, `label_smoothing` and
+`z_loss_weight` if they are given.
 """
 
 import functools
@@ -12,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from .arithmetic import finite, masked
-from .chunks import Chunks, chunk_of, joined, varying_alike
+from .chunks import Chunks, chunk_of, joined, marked_varying
 from .cross_entropy import Rows, cross_entropy_of_rows
 from .dtypes import widened
 from .passes import matmul, transposed_matmul, with_added_product
@@ -21,7 +22,7 @@ from .passes import matmul, transposed_matmul, with_added_product
 def linear_cross_entropies(
     chunks: Chunks, precision: jax.lax.PrecisionLike, rows: dict[str, Array], layer: dict[str, Array]
 ) -> Array:
-    """The loss of each row; the gradient makes the logits again."""
+    """The loss of each row. The gradient computes the logits a second time."""
 
     @jax.checkpoint
     def of_chunk(index: Array) -> Array:
@@ -47,10 +48,10 @@ def _total_linear_cross_entropy_jvp(
 ) -> tuple[Array, Array]:
     """The sum, and the product of its gradient with the tangents.
 
-    The gradient of a sum needs nothing that comes after it, so that one pass makes both, while a chunk's logits are
-    there. Transposed, the product with the tangents is a multiplication.
+    The gradient of a sum does not depend on later operations, so it is computed together with the sum, while the logits
+    of a chunk exist. In reverse mode JAX only transposes the product with the tangents, which is a multiplication.
     """
-    rows, layer = varying_alike(*primals)
+    rows, layer = marked_varying(*primals)
     row_tangents, layer_tangents = (
         {name: tangent for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)} for tree in tangents
     )
@@ -78,8 +79,8 @@ def _total_linear_cross_entropy_jvp(
     by_layer, (values, by_row) = jax.lax.scan(step, start, jnp.arange(chunks.number))
     slopes = {name: joined(slope) for name, slope in by_row.items()} | by_layer
     tangent = jnp.zeros((), values.dtype)
-    for name, moved in (row_tangents | layer_tangents).items():
-        tangent = tangent + jnp.sum(widened(slopes[name]) * widened(moved))
+    for name, input_tangent in (row_tangents | layer_tangents).items():
+        tangent = tangent + jnp.sum(widened(slopes[name]) * widened(input_tangent))
     return jnp.sum(values), tangent
 
 
@@ -87,7 +88,7 @@ total_linear_cross_entropy.defjvp(_total_linear_cross_entropy_jvp, symbolic_zero
 
 
 def _cross_entropies_of_chunk(logits: Array, rows: dict[str, Array], layer: dict[str, Array]) -> Array:
-    """The weighted loss of each row."""
+    """The weighted loss of each row of a chunk, from its logits before bias and softcap."""
     labels, where = rows["labels"], rows.get("where")
     if "bias" in layer:
         logits = logits + layer["bias"][None]
