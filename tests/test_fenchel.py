@@ -67,7 +67,7 @@ def test_entmax_is_its_definition(classes: int, alpha: float) -> None:
         logits = rows.astype(dtype)
         probs = jaxloss.entmax(logits.T, alpha=alpha, axis=0).T
         assert probs.dtype == (np.float64 if dtype is np.float64 else np.float32)
-        exponent = alpha if dtype is np.float64 else np.float32(alpha)
+        exponent = alpha if dtype is np.float64 else float(np.float32(alpha))
         expected = [[float(p) for p in entmax(row, exponent)] for row in logits]
         np.testing.assert_allclose(probs, expected, rtol=0, atol=tolerance)
 
@@ -90,10 +90,10 @@ def test_alpha_may_be_learned(alpha: float) -> None:
     hard, soft = np.array([5, 0, 2]), RANDOM.dirichlet(np.ones(6), size=3)
     soft[1] = [0, 0.5, 0.25, 0, 0.25, 0]
     for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 3e-6)):
-        logits, exponent = rows.astype(dtype), dtype(alpha)
+        logits, exponent = rows.astype(dtype), float(dtype(alpha))
         for labels, targets in ((hard, np.eye(6)[hard]), (soft, soft)):
             labels = labels.astype(dtype) if labels is soft else labels
-            loss = jax.vmap(jax.value_and_grad(lambda a, *row: jaxloss.entmax_loss(*row, alpha=a)), (None, 0, 0))
+            loss = jax.vmap(jax.value_and_grad(lambda a, s, y: jaxloss.entmax_loss(s, y, alpha=a)), (None, 0, 0))
             found = np.stack(loss(exponent, logits, labels), axis=-1)
             expected = [entmax_loss(row, y, exponent) for row, y in zip(logits, targets.astype(dtype), strict=True)]
             if labels is soft:  # their sum is rounded, and times a logit of 100 that shows
@@ -141,16 +141,19 @@ def test_the_default_is_the_value_of_any_other_alpha() -> None:
         np.testing.assert_allclose(jaxloss.entmax_loss(logits, labels, alpha=alpha), loss(logits, labels), rtol=1e-14)
 
 
-@pytest.mark.parametrize("alpha", [None, 1.0, 1.2, 3.0])
-def test_checkify_takes_a_mapped_loss(alpha: float | None) -> None:
-    options = {} if alpha is None else {"alpha": alpha}
-    loss = jax.vmap(functools.partial(jaxloss.entmax_loss, **options))
+@pytest.mark.parametrize(
+    "loss",
+    [jaxloss.entmax_loss, *(functools.partial(jaxloss.entmax_loss, alpha=alpha) for alpha in (1.0, 1.2, 3.0))],
+    ids=["default", "1.0", "1.2", "3.0"],
+)
+def test_checkify_takes_a_mapped_loss(loss: Callable[..., jax.Array]) -> None:
     logits, labels = RANDOM.normal(size=(3, 6)), np.array([0, 5, 2])
-    for function in (loss, jax.vmap(jax.grad(functools.partial(jaxloss.entmax_loss, **options)))):
-        error, found = jax.jit(checkify.checkify(function, errors=checkify.user_checks))(logits, labels)
+    for function in (loss, jax.grad(loss)):
+        mapped = jax.vmap(function)
+        error, found = jax.jit(checkify.checkify(mapped, errors=checkify.user_checks))(logits, labels)
         error.throw()
-        np.testing.assert_allclose(found, function(logits, labels), rtol=1e-13, atol=1e-15)
-    error, _ = checkify.checkify(loss, errors=checkify.user_checks)(logits, labels + 3)
+        np.testing.assert_allclose(found, mapped(logits, labels), rtol=1e-13, atol=1e-15)
+    error, _ = checkify.checkify(jax.vmap(loss), errors=checkify.user_checks)(logits, labels + 3)
     with pytest.raises(checkify.JaxRuntimeError, match="labels must be"):
         error.throw()
 
@@ -261,9 +264,10 @@ def test_the_loss_ends_at_its_margin(alpha: float) -> None:
 def test_nothing_cancels_near_alpha_one() -> None:
     logits: np.ndarray = np.array([0.2, -0.3, 0.8, 0], np.float32)
     for exponent in range(10, 24):
-        alpha = np.float32(1 + 2.0**-exponent)
+        alpha = 1 + 2.0**-exponent
         expected = [float(number) for number in entmax_loss(logits, np.eye(4)[0], alpha)]
         found = jax.value_and_grad(lambda alpha: jaxloss.entmax_loss(logits, np.array(0), alpha=alpha))(alpha)
+        assert found[0].dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=5e-7)
 
 

@@ -1,7 +1,10 @@
-"""Probabilities from logits that are exactly 0 for classes with low logits: `entmax`, and `sparsemax` at alpha 2.
+"""The equation that `entmax` solves, in forms in which its digits are not lost: rows of logits in, probabilities out.
 
 The score of a class is its logit minus a threshold, the same for all classes of a row, for which the probabilities sum
 to 1. With a = alpha - 1, a probability p that is not 0 has the score (pᵃ - 1) / a, or log p if a = 0.
+
+A sort would find the threshold, but needs the whole class axis on one device. A loop that ends where its numbers say so
+would be simpler than `_repeated`, but `checkify` cannot map it.
 """
 
 import math
@@ -12,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .arithmetic import finite, poison, power, ratio
-from .dtypes import Scalar
 from .special import exponential_growth
 
 State = TypeVar("State")
@@ -26,86 +27,23 @@ class Projection(NamedTuple):
     scores: Array
 
 
-@jax.tree_util.register_static
-class Constant(float):
-    """An alpha of 1.5 or 2 that is part of the program: it needs no logarithms, and has no derivative."""
+def solved(
+    rows: Float[Array, "*batch classes"], top: Float[Array, "*batch 1"], a: float | Float[Array, ""]
+) -> Projection:
+    """The solution for rows of which some logit is finite, given the largest.
 
-
-Alpha = Constant | Float[Array, ""]
-
-
-def constant_or_traced(alpha: Scalar, dtype: Any) -> Alpha:
-    """Alpha in the form that the functions here take."""
-    is_constant = isinstance(alpha, (int, float)) and alpha in (1.5, 2)
-    return Constant(alpha) if is_constant else jnp.asarray(alpha, dtype)
-
-
-@jax.custom_jvp
-def projected(logits: Float[Array, "*batch classes"], alpha: Alpha) -> Projection:
-    """The probabilities max(0, (alpha - 1)(logit - threshold))^(1/(alpha - 1)), or softmax if `alpha` is 1."""
-    top, empty = finite(jnp.max(logits, axis=-1, keepdims=True))
-    rows = jnp.where(empty, 0, logits)
-    if isinstance(alpha, Constant):
-        projection = _by_threshold(rows, top, float(alpha) - 1)
-    else:
-        projection = jax.lax.cond(alpha > 2, _by_smallest, _by_largest, rows, top, nonzero(alpha - 1))
-    probs = jnp.where(logits == -jnp.inf, 0, projection.probs)
-    return Projection(poison(top < jnp.inf) * probs, projection.scores)
-
-
-# A probability moves by p²⁻ᵃˡᵖʰᵃ times what its score does. The scores move by what would move each of them alone, less
-# the mean of that over the row, weighted by those slopes.
-@projected.defjvp
-def _projected_jvp(primals: tuple[Array, Alpha], tangents: tuple[Array, Any]) -> tuple[Projection, Projection]:
-    projection, alpha = projected(*primals), primals[1]
-    slopes, shares = slopes_and_shares(projection.probs, alpha)
-    moves = tangents[0] - score_drift(projection.probs, alpha, tangents[1])
-    mean = jnp.sum(shares * moves, axis=-1, keepdims=True)
-    if isinstance(alpha, Constant):
-        tangent = slopes * (moves - mean)
-    else:
-        # Beyond 2 the largest slope may be infinite, but not what the class gets: that is what all others lose. So moves
-        # are taken relative to that class, for which they are 0, whatever rounding says.
-        steepest = shares == jnp.max(shares, axis=-1, keepdims=True)
-        count = jnp.sum(steepest, axis=-1, keepdims=True, dtype=shares.dtype)
-        relative = moves - jnp.sum(jnp.where(steepest, moves, 0), axis=-1, keepdims=True) / count
-        flows = jnp.where(steepest & (count == 1), 0, slopes * relative)
-        tangent = flows - shares * jnp.sum(flows, axis=-1, keepdims=True)
-    return projection, Projection(tangent, tangents[0] - mean)
-
-
-def slopes_and_shares(probs: Array, alpha: Alpha) -> tuple[Array, Array]:
-    """The derivative of each probability with respect to its score, and that divided by the sum over its row."""
-    if isinstance(alpha, Constant):
-        slopes = power(probs, 2 - float(alpha))
-        return slopes, ratio(slopes, jnp.sum(slopes, axis=-1, keepdims=True))
-    present = probs > 0
-    logs = (2 - alpha) * jnp.log(jnp.where(present, probs, 1))
-    highest = jnp.max(jnp.where(present, logs, -jnp.inf), axis=-1, keepdims=True)
-    relative = jnp.where(present, jnp.exp(jnp.where(present, logs - highest, 0)), 0)
-    limit = math.log(jnp.finfo(probs.dtype).max) / 2
-    slopes = jnp.where(present, jnp.exp(jnp.minimum(logs, limit)), 0)
-    return slopes, ratio(relative, jnp.sum(relative, axis=-1, keepdims=True))
-
-
-def score_drift(probs: Array, alpha: Alpha, tangent: Any) -> Array | int:
-    """The tangent of the scores that have these probabilities, as alpha moves and the probabilities do not."""
-    if isinstance(alpha, Constant):
-        return 0
-    logs = jnp.log(jnp.where(probs > 0, probs, 1))
-    drift: Array = jax.jvp(lambda alpha: exponential_growth(logs, alpha - 1), (alpha,), (tangent,))[1]
-    return drift
+    An a of 1/2 or 1 that is a Python number needs no logarithms.
+    """
+    if isinstance(a, float):
+        return _by_threshold(rows, top, a)
+    projection: Projection = jax.lax.cond(a > 1, _by_smallest, _by_largest, rows, top, nonzero(a))
+    return projection
 
 
 def nonzero(a: Float[Array, ""]) -> Float[Array, ""]:
     """The number, or if that is about 0 one so small that formulas have the limit for 0 in all digits."""
     least = float(jnp.finfo(a.dtype).eps) ** 2
     return jnp.where(jnp.abs(a) < least, least, a)
-
-
-# --- the threshold ----------------------------------------------------------------------------------------------------
-# A sort would find it, but needs the whole class axis on one device. A loop that ends where its numbers say so would be
-# simpler than `_repeated`, but `checkify` cannot map it.
 
 
 def _by_threshold(rows: Array, top: Array, a: float) -> Projection:
@@ -120,8 +58,8 @@ def _by_threshold(rows: Array, top: Array, a: float) -> Projection:
         inside = ~(gaps >= threshold)  # written so that NaN stays NaN
         return inside, jnp.where(inside, 1 - jnp.where(inside, gaps, 0) / threshold, 0)
 
-    # Newton's method, on the norm of the margins with exponent 1/a, which is convex. At a = 1 it is linear in pieces, so
-    # that the steps end at the solution exactly.
+    # Newton's method, on the norm of the margins with exponent 1/a, which is convex. At a = 1 it is linear in pieces,
+    # so that the steps end at the solution exactly.
     def newton(threshold: Array) -> Array:
         inside, fractions = parts(threshold)
         slopes = inside.astype(rows.dtype) if a == 1 else fractions
@@ -193,7 +131,7 @@ def _by_smallest(rows: Array, top: Array, a: Array) -> Projection:
 
 
 def _last(rows: Array, top: Array, a: Array) -> Array:
-    """The lowest logit whose probability is not 0: if it were the threshold, the probabilities would sum to less than 1.
+    """The lowest logit whose probability is not 0: with it as the threshold, the probabilities sum to less than 1.
 
     Bisection, over all numbers of the dtype: between two logits that nearly tie the sum may leap.
     """
@@ -222,7 +160,7 @@ def _in_order(x: Array, dtype: Any) -> Array:
 
 
 def _descended(newton: Callable[[Array], Array], start: Array, steps: int) -> Array:
-    """The solution that Newton's steps come down to. The minimum keeps rounding errors from making them go in circles."""
+    """The solution that Newton's steps come down to. The minimum keeps rounding errors from making them circle."""
 
     def step(x: Array) -> tuple[Array, Array]:
         lower = jnp.minimum(x, newton(x))
