@@ -184,7 +184,7 @@ def _terms(targets: Array, errors: Array, projection: Projection, alpha: Alpha) 
 
 def _differences(targets: Array, errors: Array, projection: Projection, alpha: Alpha) -> Array:
     """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), or log(y/p) if a = 1. The log is taken as 0 for y = 0, as in `kl_div`."""
-    exponent, lowest = _exponent(alpha, targets.dtype), _lowest_score(alpha, targets.dtype)
+    exponent, lowest = _as_array(alpha, targets.dtype) - 1, _lowest_score(alpha, targets.dtype)
     powers = _powers(projection, alpha)
     logs, near = _log_ratios(targets, errors, projection.probs, alpha)
     present = targets > 0
@@ -199,13 +199,13 @@ def _log_ratios(targets: Array, errors: Array, probs: Array, alpha: Alpha) -> tu
     exist = (targets > 0) & (probs > 0)
     safe_targets, safe_probs = jnp.where(exist, targets, 1), jnp.where(exist, probs, 1)
     logs = close_log_ratio(safe_targets, safe_probs, jnp.where(exist, errors, 0))
-    near = exist & (alpha * jnp.abs(logs) < 1)
+    near = exist & (_as_array(alpha, probs.dtype) * jnp.abs(logs) < 1)
     return jnp.where(near, logs, 0), near
 
 
 def _powers(projection: Projection, alpha: Alpha) -> Array:
     """pᵃ⁻¹, exact also where p underflows."""
-    probs, exponent = projection.probs, _exponent(alpha, projection.probs.dtype)
+    probs, exponent = projection.probs, _as_array(alpha, projection.probs.dtype) - 1
     present = probs > 0
     vanishing = jnp.maximum(0, 1 + exponent * projection.scores)
     return jnp.where(present, jnp.where(present, probs, 1) ** exponent, vanishing)
@@ -218,8 +218,8 @@ def _shortfalls(scores: Array, alpha: Alpha) -> Array:
 
 def _lowest_score(alpha: Alpha, dtype: Any) -> Array:
     """The score above which a probability is not 0."""
-    return -1 / nonzero(_exponent(alpha, dtype))
+    return -1 / nonzero(_as_array(alpha, dtype) - 1)
 
 
-def _exponent(alpha: Alpha, dtype: Any) -> Array:
-    return jnp.asarray(float(alpha) if isinstance(alpha, Constant) else alpha, dtype) - 1
+def _as_array(alpha: Alpha, dtype: Any) -> Array:
+    return jnp.asarray(float(alpha) if isinstance(alpha, Constant) else alpha, dtype)
