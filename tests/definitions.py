@@ -450,7 +450,7 @@ def asymmetric_loss(
 # --- Fenchel-Young ----------------------------------------------------------------------------------------------------
 
 
-def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index: int | None = -100) -> Exact | Part:
+def entmax_loss(logits: Row, labels: int | Row, alpha: Number = 1.5, ignore_index: int | None = -100) -> Exact | Part:
     """⟨p - y, s - τ⟩ + H(p) - H(y) for p = max(0, (a - 1)(s - τ))^(1/(a - 1)), with that threshold τ for which Σp = 1.
 
     As the maximiser p is constant. For labels whose sum is rounded it matters that s counts from τ.
@@ -458,7 +458,7 @@ def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index
     if labels == ignore_index:
         return IGNORED
     classes, targets = existing(logits), probabilities(labels)
-    power: float = MP.mpf(alpha) - 1
+    power = alpha - Exact(1)
     if impossible(logits, labels):
         return IMPOSSIBLE
     if not classes:
@@ -467,10 +467,11 @@ def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index
         threshold, probs = _projected(logits, power)
     else:
         threshold, probs = log_normalizer(logits), {k: p.value for k, p in enumerate(softmax(logits)) if p > 0}
+        threshold += kink(0, power)
 
     def entropy(p: Number) -> Number:
         if power:
-            return -(p ** (power + 1)) / ((power + 1) * power)
+            return (Exact(0) + p) ** (power + 1) / (-power * (power + 1))
         return p - p * log(p) if p > 0 else kink(0, p)
 
     gaps = {k: logits[k] - threshold for k in classes}
@@ -478,8 +479,9 @@ def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index
     return value + total(map(entropy, probs.values())) - total(map(entropy, targets.values()))
 
 
-def _projected(logits: Row, power: float) -> tuple[Exact, dict[int, float]]:
+def _projected(logits: Row, exponent: Exact) -> tuple[Exact, dict[int, float]]:
     """The threshold, whose slopes follow from Σp = 1, and the probabilities above 0."""
+    power = exponent.value
     scores = {k: power * logits[k].value for k in existing(logits)}
 
     least, most = max(scores.values()) - 1, max(scores.values())
@@ -490,7 +492,9 @@ def _projected(logits: Row, power: float) -> tuple[Exact, dict[int, float]]:
     probs = {k: (score - least) ** (1 / power) for k, score in scores.items() if score > least}
     slopes = {k: p ** (1 - power) for k, p in probs.items()}
     whole = sum(slopes.values())
-    return Exact(least / power, ((logits[k], slope / whole) for k, slope in slopes.items())), probs
+    drift = sum(p * (1 - power * MP.ln(p)) for p in probs.values()) / power**2
+    sources = [(logits[k], slope / whole) for k, slope in slopes.items()]
+    return Exact(least / power, [*sources, (exponent, drift / whole)]), probs
 
 
 def sparsemax_loss(logits: Row, labels: int | Row, ignore_index: int | None = -100) -> Exact | Part:
