@@ -124,6 +124,11 @@ def general_robust_loss(predictions: Exact, targets: Exact, alpha: Number = 1, s
     return ((square / distance + 1) ** (alpha / 2) - 1) * distance / alpha
 
 
+def tukey_biweight_loss(predictions: Exact, targets: Exact, cutoff: Number = 4.685) -> Exact:
+    square = smallest([((predictions - targets) / cutoff) ** 2, 1])
+    return cutoff**2 / 6 * (1 - (1 - square) ** 3)
+
+
 def mape_loss(predictions: Exact, targets: Exact, eps: Number = 1e-7) -> Exact:
     return 100 * absolute(predictions - targets) / largest([absolute(targets), eps])
 
