@@ -157,7 +157,8 @@ def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
     is_label = label_mask(labels, probs.shape[-1])
     # 1 - p of the label, as a sum: the difference would be inexact for a p near 1.
     complement = jnp.sum(jnp.where(is_label, 0, probs), axis=-1, keepdims=True)
-    return is_label.astype(probs.dtype), jnp.where(is_label, complement, -probs)
+    targets = is_label.astype(probs.dtype) + jnp.zeros_like(probs)  # sharded over devices as these are
+    return targets, jnp.where(is_label, complement, -probs)
 
 
 def _terms(targets: Array, errors: Array, projection: Projection, alpha: Alpha) -> Array:
