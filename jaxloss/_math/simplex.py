@@ -170,11 +170,11 @@ def _descended(newton: Callable[[Array], Array], start: Array, steps: int) -> Ar
 
 
 def _steps(rows: Array, a: float) -> int:
-    """How many of Newton's steps are enough: the most found over millions of rows made to need many is 2 less.
+    """How many of Newton's steps are enough: one more than the most found over a million rows, bred to need many.
 
-    With each, either the excess of the sum or the slope is halved. Once both are small, the digits double.
+    Each step halves the excess of the sum or the slope. Once both are small, the number of digits doubles.
     """
-    return math.ceil(a * math.log2(max(rows.shape[-1], 1))) + 4
+    return math.ceil(a * math.log2(max(rows.shape[-1], 1))) + 5
 
 
 def _repeated(step: Callable[[State], tuple[State, Array]], start: State, most: int) -> State:
