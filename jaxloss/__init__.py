@@ -22,6 +22,7 @@ from ._losses.regression import msle_loss as msle_loss
 
 # Robust regression.
 from ._losses.robust import general_robust_loss as general_robust_loss
+from ._losses.robust import tukey_biweight_loss as tukey_biweight_loss
 
 # Likelihood.
 from ._losses.likelihood import gaussian_nll_loss as gaussian_nll_loss

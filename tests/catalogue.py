@@ -317,6 +317,8 @@ CATALOGUE = [
     call(jaxloss.general_robust_loss, REAL, REAL, alpha=-1.5, scale=2.0),
     # There the slope in alpha is infinite, and taken as 0.
     call(jaxloss.general_robust_loss, REAL, REAL, alpha=2.0, scale=0.5, exempt=("option_derivatives",)),
+    call(jaxloss.tukey_biweight_loss, REAL, REAL),
+    call(jaxloss.tukey_biweight_loss, REAL, REAL, cutoff=1.5),
     call(jaxloss.mape_loss, REAL, REAL),
     call(jaxloss.mape_loss, REAL, REAL, eps=0.8),
     call(jaxloss.msle_loss, ABOVE_MINUS_ONE, ABOVE_MINUS_ONE),
@@ -389,7 +391,7 @@ CATALOGUE = [
     call(jaxloss.entmax_loss, LOGITS, LABEL),
     call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION),
     call(jaxloss.entmax_loss, LOGITS, LABEL, alpha=1.2),
-    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=1.0),
+    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=1.0, exempt=("option_derivatives",)),  # at its least value
     call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=3.0),
     call(jaxloss.make_fenchel_young_loss(jax.nn.logsumexp), LOGITS, SIMPLEX),
     # Hinge.

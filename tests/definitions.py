@@ -124,6 +124,11 @@ def general_robust_loss(predictions: Exact, targets: Exact, alpha: Number = 1, s
     return ((square / distance + 1) ** (alpha / 2) - 1) * distance / alpha
 
 
+def tukey_biweight_loss(predictions: Exact, targets: Exact, cutoff: Number = 4.685) -> Exact:
+    square = smallest([((predictions - targets) / cutoff) ** 2, 1])
+    return cutoff**2 / 6 * (1 - (1 - square) ** 3)
+
+
 def mape_loss(predictions: Exact, targets: Exact, eps: Number = 1e-7) -> Exact:
     return 100 * absolute(predictions - targets) / largest([absolute(targets), eps])
 
@@ -222,11 +227,15 @@ def laplace_nll_loss(locations: Exact, targets: Exact, scales: Exact, eps: Numbe
 
 def student_t_nll_loss(locations: Exact, targets: Exact, scales: Exact, dfs: Exact, eps: Number = 1e-6) -> Exact:
     scale = largest([scales, eps])
+    if dfs == INF:  # a normal distribution
+        return ((targets - locations) / scale) ** 2 / 2 + log(2 * PI) / 2 + log(scale) + kink(0, dfs)
     tail = (dfs + 1) / 2 * log(1 + ((targets - locations) / scale) ** 2 / dfs)
     return tail + log_gamma(dfs / 2) - log_gamma((dfs + 1) / 2) + log(dfs * PI) / 2 + log(scale)
 
 
 def gaussian_mixture_nll_loss(means: Row, targets: Exact, scales: Row, logits: Row, eps: Number = 1e-6) -> Exact:
+    if not existing(logits):
+        return IMPOSSIBLE
     parts = []
     for k in existing(logits):
         scale = largest([scales[k], eps])
@@ -271,6 +280,12 @@ def probabilities(labels: int | Row) -> dict[int, Number]:
     return {labels: 1} if isinstance(labels, int) else dict(enumerate(labels))
 
 
+def impossible(logits: Row, labels: int | Row, class_weights: Numbers | None = None) -> bool:
+    """Whether what counts is of a class that is ruled out."""
+    weights = class_weights or [1] * len(logits)
+    return any(logits[k] == -INF and weights[k] * target > 0 for k, target in probabilities(labels).items())
+
+
 def weighted(value: Exact, labels: int | Row, class_weights: Numbers | None) -> Exact | Part:
     """A value that counts for the weight of its label."""
     if class_weights is None:
@@ -287,8 +302,10 @@ def _cross_entropy(
 ) -> Exact:
     classes, targets = existing(logits), probabilities(labels)
     weights = class_weights or [1] * len(logits)
-    if any(logits[k] == -INF and weights[k] * target > 0 for k, target in targets.items()):
+    if impossible(logits, labels, class_weights):
         return IMPOSSIBLE
+    if not classes:
+        return NOTHING
     log_z = log_normalizer(logits)
     value = total(weights[k] * target * (log_z - logits[k]) for k, target in targets.items() if logits[k] > -INF)
     if label_smoothing:
@@ -396,6 +413,8 @@ def softmax_focal_loss(
 ) -> Exact | Part:
     if labels == ignore_index:
         return IGNORED
+    if impossible(logits, labels, class_weights):
+        return weighted(IMPOSSIBLE, labels, class_weights)
     targets, probs, log_z = probabilities(labels), softmax(logits), log_normalizer(logits)
     weights = class_weights or [1] * len(logits)
     wrong = {k: total(p for j, p in enumerate(probs) if j != k) for k in targets}
@@ -419,8 +438,8 @@ def generalized_cross_entropy(
 ) -> Exact | Part:
     if labels == ignore_index:
         return IGNORED
-    q = aside(q, 0)
-    return (1 - softmax(logits)[labels] ** q) / q
+    prob, q = softmax(logits)[labels], aside(q, 0)
+    return (1 - prob**q) / q if prob or q > TINY else IMPOSSIBLE
 
 
 def asymmetric_loss(
@@ -428,15 +447,15 @@ def asymmetric_loss(
 ) -> Exact:
     if absolute(logits) == INF:
         return binary_cross_entropy_with_logits(logits, targets)
-    shifted = sigmoid(logits) - clip
+    shifted, rest = sigmoid(logits) - clip, sigmoid(-logits) + clip
     value = targets * sigmoid(-logits) ** gamma_pos * logistic(logits)
-    return value - (1 - targets) * shifted**gamma_neg * log(1 - shifted) if shifted > 0 else value
+    return value - (1 - targets) * shifted**gamma_neg * log(rest) if shifted > 0 else value
 
 
 # --- Fenchel-Young ----------------------------------------------------------------------------------------------------
 
 
-def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index: int | None = -100) -> Exact | Part:
+def entmax_loss(logits: Row, labels: int | Row, alpha: Number = 1.5, ignore_index: int | None = -100) -> Exact | Part:
     """⟨p - y, s - τ⟩ + H(p) - H(y) for p = max(0, (a - 1)(s - τ))^(1/(a - 1)), with that threshold τ for which Σp = 1.
 
     As the maximiser p is constant. For labels whose sum is rounded it matters that s counts from τ.
@@ -444,17 +463,20 @@ def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index
     if labels == ignore_index:
         return IGNORED
     classes, targets = existing(logits), probabilities(labels)
-    power: float = MP.mpf(alpha) - 1
-    if any(k not in classes and target > 0 for k, target in targets.items()):
+    power = alpha - Exact(1)
+    if impossible(logits, labels):
         return IMPOSSIBLE
+    if not classes:
+        return NOTHING
     if power:
         threshold, probs = _projected(logits, power)
     else:
         threshold, probs = log_normalizer(logits), {k: p.value for k, p in enumerate(softmax(logits)) if p > 0}
+        threshold += kink(0, power)
 
     def entropy(p: Number) -> Number:
         if power:
-            return -(p ** (power + 1)) / ((power + 1) * power)
+            return (Exact(0) + p) ** (power + 1) / (-power * (power + 1))
         return p - p * log(p) if p > 0 else kink(0, p)
 
     gaps = {k: logits[k] - threshold for k in classes}
@@ -462,8 +484,9 @@ def entmax_loss(logits: Row, labels: int | Row, alpha: float = 1.5, ignore_index
     return value + total(map(entropy, probs.values())) - total(map(entropy, targets.values()))
 
 
-def _projected(logits: Row, power: float) -> tuple[Exact, dict[int, float]]:
+def _projected(logits: Row, exponent: Exact) -> tuple[Exact, dict[int, float]]:
     """The threshold, whose slopes follow from Σp = 1, and the probabilities above 0."""
+    power = exponent.value
     scores = {k: power * logits[k].value for k in existing(logits)}
 
     least, most = max(scores.values()) - 1, max(scores.values())
@@ -474,7 +497,9 @@ def _projected(logits: Row, power: float) -> tuple[Exact, dict[int, float]]:
     probs = {k: (score - least) ** (1 / power) for k, score in scores.items() if score > least}
     slopes = {k: p ** (1 - power) for k, p in probs.items()}
     whole = sum(slopes.values())
-    return Exact(least / power, ((logits[k], slope / whole) for k, slope in slopes.items())), probs
+    drift = sum(p * (1 - power * MP.ln(p)) for p in probs.values()) / power**2
+    sources = [(logits[k], slope / whole) for k, slope in slopes.items()]
+    return Exact(least / power, [*sources, (exponent, drift / whole)]), probs
 
 
 def sparsemax_loss(logits: Row, labels: int | Row, ignore_index: int | None = -100) -> Exact | Part:
@@ -486,6 +511,8 @@ def fenchel_young_loss(logits: Row, targets: Row) -> Exact:
     pairs = list(zip(logits, targets, strict=True))
     if any(logit == -INF and target for logit, target in pairs):
         return IMPOSSIBLE
+    if not existing(logits):
+        return NOTHING
     return log_normalizer(logits) - total(target * logit for logit, target in pairs if logit > -INF)
 
 
@@ -531,12 +558,16 @@ def soft_margin_loss(logits: Exact, targets: Number) -> Exact:
 def multiclass_hinge_loss(logits: Row, labels: int, ignore_index: int | None = -100) -> Exact | Part:
     if labels == ignore_index:
         return IGNORED
+    if impossible(logits, labels):
+        return IMPOSSIBLE
     others = [logits[k] for k in existing(logits) if k != labels]
     return hinge(1 + largest(others) - logits[labels]) if others else NOTHING
 
 
 def multiclass_perceptron_loss(logits: Row, labels: int, ignore_index: int | None = -100) -> Exact | Part:
-    return IGNORED if labels == ignore_index else largest(logits) - logits[labels]
+    if labels == ignore_index:
+        return IGNORED
+    return IMPOSSIBLE if impossible(logits, labels) else largest(logits) - logits[labels]
 
 
 def multi_margin_loss(
@@ -549,9 +580,9 @@ def multi_margin_loss(
 ) -> Exact | Part:
     if labels == ignore_index:
         return IGNORED
+    if impossible(logits, labels):
+        return weighted(IMPOSSIBLE, labels, class_weights)
     classes = existing(logits)
-    if labels not in classes:
-        return IMPOSSIBLE
     violations = (hinge(margin - logits[labels] + logits[k]) for k in classes if k != labels)
     weight = class_weights[labels] if class_weights else 1
     return weighted(weight * total(violation**p for violation in violations) / len(classes), labels, class_weights)
@@ -775,7 +806,8 @@ def generalized_dice_loss(
     of_classes = overlaps(probs, labels, ignore_index, valid)
     if not of_classes:
         return IGNORED
-    least = smallest(true for *_, true in of_classes if true)
+    sizes = [true for *_, true in of_classes if true]
+    least = smallest(sizes) if sizes else 1
     shares: Numbers = [(least / true) ** 2 if true else 1 for *_, true in of_classes]
     if class_weights is not None:
         shares = [share * weight for share, weight in zip(shares, class_weights, strict=True)]

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import definitions
@@ -58,24 +59,43 @@ def close(found: Any, expected: Any, what: str) -> None:
     jax.tree.map(partial(np.testing.assert_allclose, rtol=TOLERANCE, atol=TOLERANCE, err_msg=what), found, expected)
 
 
-# Where digits are lost, and where loss or derivative are infinite: most digits are right, and all there is is finite.
+# Where floats lose digits, and loss or derivative may be infinite: most of a gradient's digits are right, and it is
+# finite where the loss is.
 @over(CATALOGUE)
 def test_losses_are_as_defined_on_awkward_inputs(call: Call) -> None:
     rng = np.random.default_rng(0)
-    found: list[np.ndarray] = []
-    expected: list[np.ndarray] = []
+    close: list[np.ndarray] = []
     for _ in range(2):
         drawn = call.awkward_inputs(Draw(rng, N, np.float32, CLASSES))
         inputs = jax.tree.map(lambda x: rounded(x, np.float32).astype(float) if is_float(x) else x, drawn)
         true = truth(call, inputs)
         finite = np.isfinite(true.values)
         outcome = program(call)(inputs, where=finite)
-        found += map(np.ravel, jax.tree.leaves((outcome.none[finite], outcome.inputs)))
-        expected += map(np.ravel, jax.tree.leaves((true.values[finite], true.inputs)))
-    results, truths = np.concatenate(found), np.concatenate(expected)
-    assert np.isfinite(results).all()
-    known = np.isfinite(truths)
-    assert np.mean(np.isclose(results[known], truths[known], rtol=1e-6, atol=1e-30)) > 0.7
+        check_values(call, inputs, outcome.none[finite], true.values[finite], finite)
+        for found, expected in zip(*map(jax.tree.leaves, (outcome.inputs, true.inputs)), strict=True):
+            assert np.isfinite(found).all()
+            close.append(np.isclose(found, expected, rtol=1e-6, atol=1e-30)[~np.isnan(expected)])
+    assert np.mean(np.concatenate(close)) > 0.7
+
+
+@over(CATALOGUE)
+def test_losses_are_as_defined_at_edges(call: Call) -> None:
+    edges, rng = call.edge_inputs(), np.random.default_rng(0)
+    number = next(len(x) for kind, x in zip(call.kinds, edges, strict=True) if kind.batched)
+    for _ in range(2):
+        inputs = call.batched(itemgetter(rng.integers(0, number, N)), edges)
+        check_values(call, inputs, program(call)(inputs).none, truth(call, inputs).values)
+
+
+def check_values(call: Call, inputs: tuple[Any, ...], found: Any, expected: Any, rows: Any = slice(None)) -> None:
+    """Equal but for the rounding of the inputs, or both infinite."""
+    batched = [x[rows] for kind, x in zip(call.kinds, inputs, strict=True) if kind.batched]
+    sizes = [np.abs(np.where(np.isfinite(x), x, 0)).reshape(len(x), -1).max(axis=-1, initial=1) for x in batched]
+    finite = np.isfinite(expected)
+    assert (found == expected)[np.isinf(expected)].all()
+    allowed = TOLERANCE * (np.abs(expected) + np.max(sizes, axis=0))
+    assert (np.abs(found[finite] - expected[finite]) <= allowed[finite]).all()
+    assert not np.isnan(expected).any()
 
 
 def line(loss: Callable[..., jax.Array], **options: Any) -> Call:

@@ -82,8 +82,6 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "triplet_margin_with_distance_loss: the distance must have shape (3,), one per triplet, got (3, 4)": (
         lambda: jaxloss.triplet_margin_with_distance_loss(ROWS, ROWS, ROWS, distance_function=lambda x, y: x - y)
     ),
-    "entmax_loss: alpha must be at least 1, got 0.5": lambda: jaxloss.entmax_loss(ROWS, LABELS, alpha=0.5),
-    "entmax: alpha must be at least 1, got 0": lambda: jaxloss.entmax(ROWS, alpha=0),
     "sparsemax: logits (3, 4) must have entries along axis 2": lambda: jaxloss.sparsemax(ROWS, axis=2),
     "fenchel_young_loss: max_fun(logits) must have shape (), of one row, got (4,)": (
         lambda: jaxloss.make_fenchel_young_loss(jnp.square)(ROWS, ROWS)

@@ -10,39 +10,158 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from exact import MP
+from jax.experimental import checkify
 
 import jaxloss
 
 INF = math.inf
 RANDOM = np.random.default_rng(0)
-over_alphas = pytest.mark.parametrize("alpha", [1.0, 1.2, 1.5, 2.0, 3.0])
+ALPHAS = [1.0, 1 + 2**-20, 1.001, 1.2, 1.5, 1.9, 2.0, 2.5, 3.0, 4.0, 10.0, 20.0]
+over_alphas = pytest.mark.parametrize("alpha", [1.0, 1.2, 1.5, 2.0, 3.0, 10.0])
 
 
-def entmax(row: np.ndarray, alpha: float) -> np.ndarray:
-    """The definition, by bisection for the threshold."""
-    if alpha == 1:
-        return np.asarray(np.exp(row - row.max()) / np.exp(row - row.max()).sum())
+def entmax(row: np.ndarray, alpha: float) -> list[Any]:
+    """The definition with 60 digits, by bisection for the threshold."""
+    with MP.workdps(60):
+        power = MP.mpf(float(alpha)) - 1
+        scores = [MP.mpf(float(score)) - MP.mpf(float(row.max())) for score in row]
+        if power == 0:
+            weights = [MP.exp(score) for score in scores]
+            return [weight / sum(weights) for weight in weights]
+        low, high = -1 / power, -((1 / MP.mpf(len(row))) ** power) / power
+        for _ in range(200):
+            middle = (low + high) / 2
+            above = [score for score in scores if score > middle]
+            more = sum((power * (score - middle)) ** (1 / power) for score in above) > 1
+            low, high = (middle, high) if more else (low, middle)
+        return [(power * (score - low)) ** (1 / power) if score > low else MP.zero for score in scores]
 
-    def at(threshold: float) -> np.ndarray:
-        return np.asarray(np.maximum(0, (alpha - 1) * (row - threshold)) ** (1 / (alpha - 1)))
 
-    low, high = row.max() - 1 / (alpha - 1), row.max()
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if at(middle).sum() > 1 else (low, middle)
-    return at(low)
+def entropy(probs: list[Any], alpha: Any) -> Any:
+    """The regulariser of the definition, with 60 digits."""
+    with MP.workdps(60):
+        power = MP.mpf(alpha) - 1
+        if power == 0:
+            return -sum(p * MP.ln(p) for p in probs if p)
+        return sum(p - p**alpha for p in probs) / (alpha * power)
 
 
-@pytest.mark.parametrize("alpha", [1.0, 1.001, 1.2, 1.5, 2.0, 3.0])
-@pytest.mark.parametrize("classes", [1, 40])
+def entmax_loss(row: np.ndarray, targets: np.ndarray, alpha: float) -> tuple[Any, Any]:
+    """The definition, and its derivative by alpha: a maximum moves as it does where the maximiser stays."""
+    with MP.workdps(60):
+        probs, labels = entmax(row, alpha), [MP.mpf(float(target)) for target in targets]
+        linear = sum((p - y) * MP.mpf(float(s)) for p, y, s in zip(probs, labels, row, strict=True))
+        alpha, step = MP.mpf(float(alpha)), MP.mpf("1e-20")
+        value = linear + entropy(probs, alpha) - entropy(labels, alpha)
+        above, below = (entropy(probs, at) - entropy(labels, at) for at in (alpha + step, alpha - step))
+        return value, (above - below) / (2 * step)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("classes", [1, 20])
 def test_entmax_is_its_definition(classes: int, alpha: float) -> None:
-    rows = RANDOM.normal(size=(4, classes)) * np.array([[0.1], [1.0], [3.0], [100.0]])
-    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-4), (np.float16, 1e-4)):
+    scales = [0.01, 0.1, 1.0, 3.0, 100.0]
+    rows = np.random.default_rng(0).normal(size=(5, classes)) * np.array(scales)[:, None]
+    for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-6), (np.float16, 1e-6)):
         logits = rows.astype(dtype)
         probs = jaxloss.entmax(logits.T, alpha=alpha, axis=0).T
         assert probs.dtype == (np.float64 if dtype is np.float64 else np.float32)
-        expected = [entmax(row, alpha) for row in logits.astype(float)]
-        np.testing.assert_allclose(probs, expected, rtol=tolerance, atol=tolerance / 100)
+        exponent = alpha if dtype is np.float64 else float(np.float32(alpha))
+        expected = [[float(p) for p in entmax(row, exponent)] for row in logits]
+        np.testing.assert_allclose(probs, expected, rtol=0, atol=tolerance)
+
+
+def test_a_class_that_is_about_to_vanish() -> None:
+    gaps: np.ndarray = np.array([0.05, 0.1, 0.111, 0.1111, 0.11111, 0.2], np.float32)
+    probs = jaxloss.entmax(np.stack([gaps, 0 * gaps], axis=-1), alpha=10.0)
+    np.testing.assert_allclose(probs[:3, 0], [0.915099, 0.988362, 0.999889], atol=1e-6)
+    expected = [[float(p) for p in entmax(np.array([gap, 0]), 10)] for gap in gaps]
+    np.testing.assert_allclose(probs, expected, atol=1e-6)
+    # With p the least probability, that moves by 1/(1 + p⁸/(1 - p)⁸) of what it would by itself.
+    slopes = jax.vmap(jax.grad(lambda gap: jaxloss.entmax(jnp.stack([gap, 0 * gap]), alpha=10.0)[0]))(gaps)
+    least = np.array([row[1] for row in expected])
+    np.testing.assert_allclose(slopes, (least > 0) / ((1 - least) ** 8 + least**8), rtol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1 + 2**-20, 1.001, 1.5, 2.0, 3.0, 10.0])
+def test_alpha_may_be_learned(alpha: float) -> None:
+    rows = RANDOM.normal(size=(3, 6)) * np.array([[0.03], [1.0], [100.0]])
+    hard, soft = np.array([5, 0, 2]), RANDOM.dirichlet(np.ones(6), size=3)
+    soft[1] = [0, 0.5, 0.25, 0, 0.25, 0]
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 3e-6)):
+        logits, exponent = rows.astype(dtype), float(dtype(alpha))
+        for labels, targets in ((hard, np.eye(6)[hard]), (soft, soft)):
+            labels = labels.astype(dtype) if labels is soft else labels
+            loss = jax.vmap(jax.value_and_grad(lambda a, s, y: jaxloss.entmax_loss(s, y, alpha=a)), (None, 0, 0))
+            found = np.stack(loss(exponent, logits, labels), axis=-1)
+            expected = [entmax_loss(row, y, exponent) for row, y in zip(logits, targets.astype(dtype), strict=True)]
+            if labels is soft:  # their sum is rounded, and times a logit of 100 that shows
+                found, expected = found[:2], expected[:2]
+            np.testing.assert_allclose(found, np.array(expected, float), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1 + 2**-20, 1.3, 1.5, 2.0, 3.0, 10.0])
+def test_the_map_has_a_derivative_by_alpha(alpha: float) -> None:
+    row, step = np.array([0.05, -0.03, 0.1, 0.02, 0, -3.0]), 2.0**-40
+
+    def project(alpha: Any) -> Any:
+        return jaxloss.entmax(row, alpha=alpha)
+
+    above, below = entmax(row, alpha + step), entmax(row, max(1, alpha - step))
+    width = alpha + step - max(1, alpha - step)
+    expected = [float((high - low) / width) for high, low in zip(above, below, strict=True)]
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(project)(alpha), expected, rtol=1e-9, atol=1e-11)
+    forward, h = jax.jit(jax.jacfwd(project)), 1e-5
+    curvature = jax.jit(jax.jacfwd(jax.jacrev(project)))(alpha)
+    if alpha > 1 + h:
+        np.testing.assert_allclose(curvature, (forward(alpha + h) - forward(alpha - h)) / (2 * h), rtol=1e-6, atol=1e-7)
+    assert np.isfinite(curvature).all()
+
+
+def test_many_alphas_at_once() -> None:
+    logits, labels = RANDOM.normal(size=(3, 6)), np.array([0, 5, 2])
+    alphas = np.array(ALPHAS)
+    found = jax.vmap(lambda alpha: jaxloss.entmax(logits, alpha=alpha))(alphas)
+    np.testing.assert_allclose(found, [jaxloss.entmax(logits, alpha=alpha) for alpha in ALPHAS], rtol=1e-13)
+    losses = jax.vmap(lambda alpha: jaxloss.entmax_loss(logits, labels, alpha=alpha))(alphas)
+    np.testing.assert_allclose(
+        losses, [jaxloss.entmax_loss(logits, labels, alpha=alpha) for alpha in ALPHAS], rtol=1e-13
+    )
+
+
+def test_the_default_is_the_value_of_any_other_alpha() -> None:
+    logits, labels = RANDOM.normal(size=(3, 40)), np.array([0, 5, 2])
+    for alpha, project, loss in (
+        (1.5, jaxloss.entmax, jaxloss.entmax_loss),
+        (2, jaxloss.sparsemax, jaxloss.sparsemax_loss),
+    ):
+        np.testing.assert_allclose(jaxloss.entmax(logits, alpha=alpha), project(logits), rtol=0, atol=1e-15)
+        np.testing.assert_allclose(jaxloss.entmax_loss(logits, labels, alpha=alpha), loss(logits, labels), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [jaxloss.entmax_loss, *(functools.partial(jaxloss.entmax_loss, alpha=alpha) for alpha in (1.0, 1.2, 3.0))],
+    ids=["default", "1.0", "1.2", "3.0"],
+)
+def test_checkify_takes_a_mapped_loss(loss: Callable[..., jax.Array]) -> None:
+    logits, labels = RANDOM.normal(size=(3, 6)), np.array([0, 5, 2])
+    for function in (loss, jax.grad(loss)):
+        mapped = jax.vmap(function)
+        error, found = jax.jit(checkify.checkify(mapped, errors=checkify.user_checks))(logits, labels)
+        error.throw()
+        np.testing.assert_allclose(found, mapped(logits, labels), rtol=1e-13, atol=1e-15)
+    error, _ = checkify.checkify(jax.vmap(loss), errors=checkify.user_checks)(logits, labels + 3)
+    with pytest.raises(checkify.JaxRuntimeError, match="labels must be"):
+        error.throw()
+
+
+def test_an_alpha_below_one_is_named() -> None:
+    check = checkify.checkify(functools.partial(jaxloss.entmax, alpha=0.5), errors=checkify.user_checks)
+    with pytest.raises(checkify.JaxRuntimeError, match=r"^entmax: alpha must be at least 1, got 0\.5"):
+        check(np.zeros(3))[0].throw()
 
 
 def test_sparsemax_is_a_projection() -> None:
@@ -128,7 +247,7 @@ def test_the_loss_is_zero_where_the_map_gives_the_labels(alpha: float) -> None:
     logits = RANDOM.normal(size=6)
     loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
     value, slopes = loss(logits, jaxloss.entmax(logits, alpha=alpha))
-    assert value == 0
+    np.testing.assert_allclose(value, 0, atol=1e-30)  # the map's last digit may be another one in another program
     np.testing.assert_allclose(slopes, 0, atol=1e-15)
 
 
@@ -140,6 +259,28 @@ def test_the_loss_ends_at_its_margin(alpha: float) -> None:
     assert value == 0
     assert not slopes.any()
     assert loss(np.array([margin - 1e-2, 0.0]), np.array(0))[0] > 0
+
+
+def test_nothing_cancels_near_alpha_one() -> None:
+    logits: np.ndarray = np.array([0.2, -0.3, 0.8, 0], np.float32)
+    for exponent in range(10, 24):
+        alpha = 1 + 2.0**-exponent
+        expected = [float(number) for number in entmax_loss(logits, np.eye(4)[0], alpha)]
+        found = jax.value_and_grad(lambda alpha: jaxloss.entmax_loss(logits, np.array(0), alpha=alpha))(alpha)
+        assert found[0].dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=5e-7)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.01, 1.2, 1.5, 3.0, 10.0])
+def test_a_loss_near_its_minimum_has_its_digits(alpha: float) -> None:
+    row = np.array([0.03, 0, 0.05, -0.01])
+    for difference in (1e-1, 1e-2, 1e-4, 1e-6):
+        # A target is the map of other logits, so that the loss is about the square of what they differ by.
+        target = np.array([float(p) for p in entmax(row + difference * np.array([0.1, 0, -0.1, 0.05]), alpha)])
+        value = jaxloss.entmax_loss(row, target, alpha=alpha)
+        np.testing.assert_allclose(
+            value, float(entmax_loss(row, target, alpha)[0]), rtol=1e-8 / difference, atol=1e-300
+        )
 
 
 def test_a_small_loss_has_all_its_digits() -> None:

@@ -1,1 +1,1 @@
-"""How far losses are from the truth: jaxloss beside optax, torch and Keras, against arithmetic with 100 digits."""
+"""How far losses are from their definitions: jaxloss beside optax, torch and Keras, against exact arithmetic."""

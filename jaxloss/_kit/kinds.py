@@ -85,7 +85,7 @@ def _evaluated(function: Callable[..., Any], parameter: inspect.Parameter) -> An
     if not isinstance(parameter.annotation, str):
         return parameter.annotation
     try:  # postponed, as by `from __future__ import annotations`
-        return eval(parameter.annotation, function.__globals__)
+        return eval(parameter.annotation, inspect.unwrap(function).__globals__)
     except Exception as error:
         raise TypeError(
             f"{function.__name__}: the annotation of {parameter.name} cannot be evaluated where the loss is defined "

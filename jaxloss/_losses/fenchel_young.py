@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Real
@@ -16,7 +15,6 @@ from .._kit import (
     Label,
     Mask,
     Reduction,
-    Static,
     Weights,
     array_function,
     class_inputs,
@@ -26,8 +24,8 @@ from .._kit import (
     rowwise_inputs,
 )
 from .._math.arithmetic import finite, with_impossible
-from .._math.passes import label_mask
-from .._math.simplex import Projection, projected
+from .._math.dtypes import Scalar
+from .._math.entmax import constant_or_traced, divergence, projected
 
 
 @array_function()
@@ -58,15 +56,15 @@ def sparsemax(logits: Float[ArrayLike, "*batch classes"], *, axis: int = -1) -> 
     return _probabilities(logits, 2, axis)
 
 
-def _probabilities(logits: ArrayLike, alpha: float, axis: int) -> Array:
+def _probabilities(logits: ArrayLike, alpha: Scalar, axis: int) -> Array:
     """`entmax` with any `axis`."""
     (rows,) = rowwise_inputs(None, axis, logits=logits)
-    return jnp.moveaxis(projected(rows, alpha).probs, -1, axis)
+    return jnp.moveaxis(projected(rows, constant_or_traced(alpha, rows.dtype)).probs, -1, axis)
 
 
 @array_function(domains={"alpha": AT_LEAST_ONE})
 def entmax(
-    logits: Float[ArrayLike, "*batch classes"], *, alpha: Static[float] = 1.5, axis: int = -1
+    logits: Float[ArrayLike, "*batch classes"], *, alpha: Scalar = 1.5, axis: int = -1
 ) -> Float[Array, "*batch classes"]:
     """Probabilities that are sparser for a larger `alpha`: softmax at 1, `sparsemax` at 2.
 
@@ -77,14 +75,11 @@ def entmax(
 
     Args:
         logits: Scores, shape (..., classes).
-        alpha: The exponent a, at least 1. Each new value causes a new compilation.
+        alpha: The exponent a, at least 1. It may be learned: it has a derivative, and no new value compiles anew.
         axis: The class axis.
 
     Returns:
         Probabilities of the shape of `logits`.
-
-    Raises:
-        ValueError: `alpha` is less than 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -145,83 +140,8 @@ def sparsemax_loss(
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    return reduce(_fenchel_young(logits, labels, 2), where=where, weights=weights, reduction=reduction)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _fenchel_young(logits: Array, labels: Array, alpha: float) -> Array:
-    """The loss of each row, as a sum of terms none of which is negative, so that nothing cancels.
-
-    Each class has two terms: the Bregman divergence of the label from the probability, and the label times the
-    shortfall.
-    """
-    projection = projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    ruled_out = logits == -jnp.inf
-    terms = _divergences(targets, errors, projection, alpha)
-    terms = terms + jnp.where(targets == 0, 0, targets * projection.shortfalls)
-    values = jnp.sum(jnp.where(ruled_out, 0, terms), axis=-1)
-    return with_impossible(values, jnp.any(ruled_out & (targets > 0), axis=-1))
-
-
-# The loss contains a maximum over the probabilities. Its gradient is that of the maximised function, with the
-# probabilities held constant.
-@_fenchel_young.defjvp
-def _fenchel_young_jvp(
-    alpha: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    logits, labels = primals
-    projection = projected(logits, alpha)
-    targets, errors = _targets(labels, projection.probs)
-    exists = logits != -jnp.inf
-    slopes = -errors
-    if labels.ndim == logits.ndim:
-        # Rounded labels may not quite sum to 1. Without this term the gradient would then shift all logits together.
-        slopes = slopes + (jnp.sum(targets, axis=-1, keepdims=True) - 1) * projection.threshold_slopes
-    tangent = jnp.sum(jnp.where(exists, slopes, 0) * tangents[0], axis=-1)
-    if labels.ndim == logits.ndim:
-        slopes = _differences(targets, errors, projection, alpha) + projection.shortfalls
-        tangent = tangent + jnp.sum(jnp.where(exists, slopes, 0) * tangents[1], axis=-1)
-    return _fenchel_young(logits, labels, alpha), tangent
-
-
-def _targets(labels: Array, probs: Array) -> tuple[Array, Array]:
-    """Labels as probabilities, and their differences from the predicted probabilities."""
-    if labels.ndim == probs.ndim:
-        return labels, labels - probs
-    is_label = label_mask(labels, probs.shape[-1])
-    # 1 - p of the label, as a sum: the difference would be inexact for a p near 1.
-    complement = jnp.sum(jnp.where(is_label, 0, probs), axis=-1, keepdims=True)
-    return is_label.astype(probs.dtype), jnp.where(is_label, complement, -probs)
-
-
-def _divergences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
-    """The Bregman divergence of each label y from its probability p.
-
-    (yᵃ - pᵃ - a pᵃ⁻¹ (y - p)) / (a (a - 1)), or y log(y/p) - (y - p) if a = 1.
-    """
-    if alpha == 2:
-        return jnp.square(errors) / 2
-    if alpha == 1.5:
-        root_y, root_p = jnp.sqrt(targets), jnp.sqrt(projection.probs)
-        total = root_y + root_p
-        return jnp.square(errors / jnp.where(total == 0, 1, total)) * (2 * root_y + root_p) * (2 / 3)
-    powers = 1 if alpha == 1 else projection.powers
-    first_terms = jnp.where(targets == 0, 0, targets * _differences(targets, errors, projection, alpha))
-    return jnp.maximum(first_terms - powers * errors, 0) / alpha
-
-
-def _differences(targets: Array, errors: Array, projection: Projection, alpha: float) -> Array:
-    """(yᵃ⁻¹ - pᵃ⁻¹) / (a - 1), or log(y/p) if a = 1. The log is taken as 0 for y = 0, as in `kl_div`."""
-    near = jnp.abs(errors) < projection.probs / 2
-    logs = jnp.log1p(jnp.where(near, errors, 0) / jnp.where(near, projection.probs, 1))
-    present = targets > 0
-    safe = jnp.where(present, targets, 1)
-    if alpha == 1:
-        return jnp.where(present, jnp.where(near, logs, jnp.log(safe) - projection.powers), 0)
-    ratio = alpha - 1
-    far = (jnp.where(present, safe**ratio, 0) - projection.powers) / ratio
-    return jnp.where(near, projection.powers * jnp.expm1(ratio * logs) / ratio, far)
+    values = divergence(logits, labels, constant_or_traced(2, logits.dtype))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 @loss_function(domains={"labels": PROBABILITY, "alpha": AT_LEAST_ONE})
@@ -229,7 +149,7 @@ def entmax_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
     *,
-    alpha: Static[float] = 1.5,
+    alpha: Scalar = 1.5,
     ignore_index: Label | None = -100,
     axis: int = -1,
     where: Mask | None = None,
@@ -250,16 +170,13 @@ def entmax_loss(
         logits: Scores, shape (..., classes).
         labels: Integers in [0, classes), of the shape of `logits` without `axis`; or floating class probabilities, of
             the shape of `logits`.
-        alpha: The exponent a, at least 1; a larger one is sparser. Each new value causes a new compilation.
+        alpha: The exponent a, at least 1; a larger one is sparser. It may be learned.
         ignore_index: Rows with this integer label do not count; None for no such label.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
         A scalar, or with reduction "none" the shape of `logits` without `axis`.
-
-    Raises:
-        ValueError: `alpha` is less than 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -275,7 +192,8 @@ def entmax_loss(
         Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    return reduce(_fenchel_young(logits, labels, alpha), where=where, weights=weights, reduction=reduction)
+    values = divergence(logits, labels, constant_or_traced(alpha, logits.dtype))
+    return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def make_fenchel_young_loss(max_fun: Callable[[Array], Array]) -> Callable[..., Array]:

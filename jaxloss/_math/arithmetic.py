@@ -52,7 +52,7 @@ def left_out(option: Scalar) -> bool:
 # --- masks and infinities ---------------------------------------------------------------------------------------------
 
 
-def masked(values: Float[Array, "*shape"], mask: Bool[ArrayLike, "..."] | None) -> Float[Array, "*shape"]:
+def masked(values: Float[Array, "..."], mask: Bool[ArrayLike, "..."] | None) -> Float[Array, "..."]:
     """Values with 0 where the mask is False. A mask of None changes nothing."""
     return values if mask is None else jnp.where(mask, values, 0)
 
@@ -92,7 +92,7 @@ def with_impossible(
 
 
 @jax.custom_jvp
-def quotient(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def quotient(x: Float[Array, "*#shape"], y: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
     """The ratio x / y. Its derivative is computed without y², which may overflow or underflow."""
     return x / y
 
@@ -103,7 +103,7 @@ def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -
     return result, quotient(tangents[0] - result * tangents[1], primals[1])
 
 
-def ratio(part: Float[Array, "*shape"], whole: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def ratio(part: Float[Array, "*#shape"], whole: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
     """The ratio of a part to the whole. Where the whole is 0, so are the ratio and its derivatives."""
     nothing = jnp.abs(whole) < jnp.finfo(whole.dtype).tiny
     return jnp.where(nothing, 0, quotient(part, jnp.where(nothing, 1, whole)))
