@@ -33,39 +33,22 @@ Test = Callable[..., None]
 LAWS: dict[bool, list[Test]] = {False: [], True: []}  # of every loss, and of those with labels only
 LABELLED = [call for call in CATALOGUE if call.has_class_labels]
 
-
-def law(test: Test) -> Test:
-    """A test of every call of the catalogue, but for those that are exempt from it by its name."""
-    LAWS[False].append(test)
-    return over(CATALOGUE)(test)
+# What calls have in common, of which one is enough for the laws that compile much.
+LOSS, FAMILY = attrgetter("loss"), attrgetter("loss.__module__")
 
 
-def dear_law(test: Test) -> Test:
-    """The same for a test that compiles programs of its own: of all but the first call of each loss it is slow."""
-    LAWS[False].append(test)
-    return over(CATALOGUE, first_of=attrgetter("loss"))(test)
+def law(calls: list[Call] = CATALOGUE, *, first_of: Callable[[Call], object] | None = None) -> Callable[[Test], Test]:
+    """A test of every call, but for those that are exempt from it by its name; see `over`."""
 
+    def registered(test: Test) -> Test:
+        LAWS[calls is LABELLED].append(test)
+        return over(calls, first_of=first_of)(test)
 
-def dearest_law(test: Test) -> Test:
-    """The same for a test that compiles many: of all but the first call of each family it is slow."""
-    LAWS[False].append(test)
-    return over(CATALOGUE, first_of=attrgetter("loss.__module__"))(test)
-
-
-def law_of_labels(test: Test) -> Test:
-    """A test of every call whose labels are integers that name classes."""
-    LAWS[True].append(test)
-    return over(LABELLED)(test)
-
-
-def dear_law_of_labels(test: Test) -> Test:
-    """The same for a test that compiles programs of its own."""
-    LAWS[True].append(test)
-    return over(LABELLED, first_of=attrgetter("loss"))(test)
+    return registered
 
 
 def over(calls: list[Call], *, first_of: Callable[[Call], object] | None = None) -> Callable[[Test], Test]:
-    """A test of some calls; given what calls have in common, it is slow for all but the first that have it."""
+    """A test of some calls; with `first_of` it is slow for all but the first of those that have this in common."""
 
     def parametrized(test: Test) -> Test:
         held = [
@@ -242,7 +225,7 @@ def test_exemptions_are_from_laws() -> None:
 # --- reductions, masks and weights ------------------------------------------------------------------------------------
 
 
-@law
+@law()
 def test_reductions_agree(call: Call) -> None:
     outcome = program(call)(call.inputs((N,)), weights=np.arange(1.0, N + 1))
     assert outcome.none.shape == (N,)
@@ -251,7 +234,7 @@ def test_reductions_agree(call: Call) -> None:
     assert_same(outcome.mean, outcome.partial.total / outcome.partial.weight)
 
 
-@law
+@law()
 def test_partial_means_add_up_to_the_mean(call: Call) -> None:
     inputs = call.inputs((N,))
     parts = [program(call)(inputs, where=mask).partial for mask in (SOME, ~SOME)]
@@ -259,7 +242,7 @@ def test_partial_means_add_up_to_the_mean(call: Call) -> None:
     assert_same(total.value, program(call)(inputs).mean)
 
 
-@law
+@law()
 def test_mask_is_indexing(call: Call) -> None:
     inputs = call.inputs((N,))
     indexed = call.batched(lambda x: np.concatenate([x[SOME], x[SOME]]), inputs)  # twice, for the program's shape
@@ -270,7 +253,7 @@ def test_mask_is_indexing(call: Call) -> None:
     assert not outcome.none[~SOME].any()
 
 
-@law
+@law()
 def test_weights_are_repetition_and_removal(call: Call) -> None:
     inputs = call.inputs((N,))
     repeats = np.array([2, 0, 1, 1, 2, 0])
@@ -281,7 +264,7 @@ def test_weights_are_repetition_and_removal(call: Call) -> None:
     assert_same(weighted.options, expected.options)
 
 
-@law
+@law()
 @pytest.mark.parametrize("nothing", [{"where": ~ALL}, {"weights": 0 * ONES}], ids=["masked", "weightless"])
 def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
     outcome = program(call)(call.inputs((N,)), **nothing)
@@ -291,7 +274,7 @@ def test_mean_over_nothing_is_zero(call: Call, nothing: dict[str, Any]) -> None:
         assert not derivative.any()
 
 
-@dear_law
+@law(first_of=LOSS)
 def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
     assert float(jax.jit(partial(call.loss, **call.options))(*call.inputs((0,)))) == 0
 
@@ -299,7 +282,7 @@ def test_mean_over_an_empty_batch_is_zero(call: Call) -> None:
 # --- what a mask hides, and what must show ----------------------------------------------------------------------------
 
 
-@law
+@law()
 @pytest.mark.parametrize("junk", [np.nan, np.inf, -np.inf, 1e38])
 def test_masked_junk_is_invisible(call: Call, junk: float) -> None:
     inputs = call.inputs((N,))
@@ -313,7 +296,7 @@ def test_masked_junk_is_invisible(call: Call, junk: float) -> None:
         assert not (kind.batched and gradient is not None and gradient[~SOME].any())
 
 
-@law
+@law()
 def test_a_nan_that_counts_surfaces(call: Call) -> None:
     inputs = call.inputs((N,))
     for position, (kind, array) in enumerate(zip(call.kinds, inputs, strict=True)):
@@ -323,7 +306,7 @@ def test_a_nan_that_counts_surfaces(call: Call) -> None:
             assert np.isnan(outcome.none).tolist() == [i == 2 for i in range(N)]
 
 
-@law_of_labels
+@law(LABELLED)
 @pytest.mark.parametrize("label", [-2, 77, 10**6])
 def test_a_bad_label_poisons_value_and_gradient(call: Call, label: int) -> None:
     inputs, position = call.inputs((N,)), call.names.index("labels")
@@ -346,7 +329,7 @@ def test_an_ignored_label_is_a_mask(call: Call) -> None:
     jax.tree.map(np.testing.assert_array_equal, program(call)(ignored), program(call)(inputs, where=used))
 
 
-@dear_law_of_labels
+@law(LABELLED, first_of=FAMILY)
 def test_every_integer_dtype_means_the_same_label(call: Call) -> None:
     inputs, position = call.inputs((N,)), call.names.index("labels")
     labels = inputs[position]
@@ -364,7 +347,7 @@ def test_every_integer_dtype_means_the_same_label(call: Call) -> None:
 # --- transformations --------------------------------------------------------------------------------------------------
 
 
-@dearest_law
+@law(first_of=FAMILY)
 def test_compiled_is_eager(call: Call) -> None:
     inputs = call.inputs((N,))
     outcome = program(call)(inputs, where=SOME)
@@ -372,7 +355,7 @@ def test_compiled_is_eager(call: Call) -> None:
         assert_same(call.loss(*inputs, **call.options, where=SOME, reduction="none"), outcome.none)
 
 
-@law
+@law()
 def test_derivatives_are_those_of_the_value(call: Call) -> None:
     point = call.inputs((N,)), call.traced, np.linspace(0.5, 2.0, N)
     along = directions(call, *point)
@@ -392,7 +375,7 @@ def test_derivatives_are_those_of_the_value(call: Call) -> None:
 
 
 @pytest.mark.slow
-@law
+@law()
 def test_transformations_agree_on_the_derivatives(call: Call) -> None:
     point = call.inputs((N,)), call.traced, np.linspace(0.5, 2.0, N)
     floating, rebuild = split(point)
@@ -426,7 +409,7 @@ def test_transformations_agree_on_the_derivatives(call: Call) -> None:
         assert_same(outcome[name], outcome["forward over reverse"], 1e-10)
 
 
-@dear_law
+@law(first_of=LOSS)
 def test_vmap_is_a_loop(call: Call) -> None:
     inputs, masks = call.inputs((2, N // 2)), SOME.reshape(2, N // 2)
     axes = tuple(0 if kind.batched else None for kind in call.kinds)
@@ -455,7 +438,7 @@ def test_vmap_is_a_loop(call: Call) -> None:
 SCALED = [call for call in CATALOGUE if any(value.ndim == 0 for value in call.traced.values())]
 
 
-@over(SCALED, first_of=attrgetter("loss"))
+@over(SCALED, first_of=LOSS)
 def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
     inputs = call.inputs((N,))
     scalars = {name: value for name, value in call.traced.items() if value.ndim == 0}
@@ -474,7 +457,7 @@ def test_scalars_may_be_swept_without_retracing(call: Call) -> None:
         assert once is again
 
 
-@dear_law
+@law(first_of=LOSS)
 def test_defaults_given_are_defaults_left_out(call: Call) -> None:
     inputs = call.inputs((N,))
     mean, gradient = checked(call)(inputs, SOME, ONES)[1]
@@ -486,7 +469,7 @@ def test_defaults_given_are_defaults_left_out(call: Call) -> None:
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-@dear_law
+@law(first_of=LOSS)
 @pytest.mark.parametrize(
     "dtype",
     [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)],
@@ -505,7 +488,7 @@ def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     assert_same(rounded(gradient, float), rounded(expected_gradient, float), 2 * float(jnp.finfo(dtype).eps))
 
 
-@law
+@law()
 @pytest.mark.parametrize(
     "dtype",
     [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)],
@@ -521,7 +504,7 @@ def test_edges_have_finite_gradients(call: Call, dtype: Any) -> None:
 # --- value checks -----------------------------------------------------------------------------------------------------
 
 
-@dear_law
+@law(first_of=LOSS)
 def test_checkify_names_the_culprit(call: Call) -> None:
     inputs, check = call.inputs((N,)), checked(call)
     check(inputs, ALL, ONES)[0].throw()
@@ -539,7 +522,7 @@ def test_checkify_names_the_culprit(call: Call) -> None:
 
 
 # JAX starts a program with effects from Python, with all of a training step's arguments.
-@law
+@law()
 def test_value_checks_are_no_effects(call: Call) -> None:
     assert not compiled(call).trace(call.inputs((N,)), call.traced, ALL, ONES).jaxpr.effects
 
@@ -548,7 +531,7 @@ def test_value_checks_are_no_effects(call: Call) -> None:
 
 
 @pytest.mark.slow
-@law
+@law()
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda axis_type: axis_type.name)
 @pytest.mark.parametrize("sharded", ["batch", "classes"])
 def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, sharded: str) -> None:
@@ -585,7 +568,7 @@ def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, s
 
 
 @pytest.mark.slow
-@law
+@law()
 def test_every_loss_lowers_for_cuda_and_tpu(call: Call) -> None:
     floating, rebuild = split(call.inputs((N,)))
     floating = [x.astype(np.float32) for x in floating]

@@ -5,7 +5,6 @@ a few, picked by its name. What goes into the program hypothesis draws. Every ca
 double precision, entry by entry, and NumPy's sums of these.
 """
 
-from operator import attrgetter
 from random import Random
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import pytest
 from catalogue import CATALOGUE, Call
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from test_laws import N, is_float, over, program, rounded
+from test_laws import LOSS, N, is_float, over, program, rounded
 
 SHAPES = [(), (1,), (N,), (2, 3), (1, 3, 2), (0,), (2, 0)]
 DTYPES = [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64]
@@ -106,7 +105,7 @@ def hold_for_any(call: Call, form: Form) -> None:
     held()
 
 
-@over(APART, first_of=attrgetter("loss"))
+@over(APART, first_of=LOSS)
 def test_any_call_is_the_sum_of_its_entries(call: Call) -> None:
     for form in forms(call, 2):
         hold_for_any(call, form)
@@ -119,7 +118,7 @@ def test_many_calls_are_the_sums_of_their_entries(call: Call) -> None:
         hold_for_any(call, form)
 
 
-@over(CATALOGUE, first_of=attrgetter("loss"))
+@over(CATALOGUE, first_of=LOSS)
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_no_input_is_broadcast(call: Call, data: st.DataObject) -> None:
