@@ -44,7 +44,7 @@ def _total_linear_cross_entropy_jvp(
     chunks: Chunks,
     precision: jax.lax.PrecisionLike,
     primals: tuple[dict[str, Array], dict[str, Array]],
-    tangents: tuple[dict[str, Array], dict[str, Array]],
+    tangents: tuple[dict[str, Array | SymbolicZero], dict[str, Array | SymbolicZero]],
 ) -> tuple[Array, Array]:
     """The sum, and the product of its gradient with the tangents.
 

@@ -180,7 +180,7 @@ def _steps(rows: Array, a: float) -> int:
 def _repeated(step: Callable[[State], tuple[State, Array]], start: State, most: int) -> State:
     """The state after as many steps, or fewer: a step returns the next state, and whether another one is needed."""
 
-    def unless_done(_: int, state: tuple[State, Array]) -> tuple[State, Array]:
+    def unless_done(_: int | Array, state: tuple[State, Array]) -> tuple[State, Array]:
         after: tuple[State, Array] = jax.lax.cond(state[1], lambda x, _: step(x), lambda x, going: (x, going), *state)
         return after
 
