@@ -60,10 +60,15 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...], kind: str, values: list[Any]
     return np.take(values, np.array(chosen, int)).reshape(shape)
 
 
-def entry_by_entry(call: Call, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each entry and its share in the mean, in double precision."""
+def entry_by_entry(call: Call, inputs: tuple[Any, ...], options: dict[str, Any], *, mean: bool) -> list[np.ndarray]:
+    """The loss of each entry and, for a mean, its share in that, in double precision."""
+    losses = program(call)(inputs, **options).none
+    if not mean:
+        return [losses, np.ones(N)]
     alone = [program(call)(inputs, where=np.arange(N) == i, **options).partial for i in range(N)]
-    return np.array([part.total for part in alone]), np.array([part.weight for part in alone])
+    totals, shares = (np.array(parts) for parts in zip(*map(jax.tree.leaves, alone), strict=True))
+    np.testing.assert_allclose(losses, totals, rtol=1e-12)
+    return [losses, shares]
 
 
 def hold(call: Call, form: Form, *, seed: int, factor: float, where: Any, weights: Any) -> None:
@@ -77,8 +82,8 @@ def hold(call: Call, form: Form, *, seed: int, factor: float, where: Any, weight
     double = form.dtype == jnp.float64
     assert found.dtype == (jnp.float64 if double else jnp.float32)
 
-    alone = entry_by_entry(call, rounded(entries, float), options)
-    losses, shares = (x[:size].reshape(form.shape) for x in alone)
+    whole = entry_by_entry(call, rounded(entries, float), options, mean=form.reduction == "mean")
+    losses, shares = (x[:size].reshape(form.shape) for x in whole)
     counted = np.broadcast_to(True if where is None else where, form.shape)
     multipliers = np.broadcast_to(1.0 if weights is None else weights, form.shape)
     with np.errstate(invalid="ignore"):  # a weight of 0 does not shield from an infinite loss
