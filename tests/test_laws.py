@@ -484,7 +484,8 @@ def test_half_precision_computes_in_float32(call: Call, dtype: Any) -> None:
     assert [g.dtype for g in gradient] == [dtype] * len(gradient)
     assert [g.dtype for g in expected_gradient] == [jnp.float32] * len(gradient)
     assert_same(value, expected, 1e-6)
-    expected_gradient = rounded(expected_gradient, dtype)
+    with np.errstate(over="ignore"):  # what is beyond float16 is infinite in both
+        expected_gradient = rounded(expected_gradient, dtype)
     assert_same(rounded(gradient, float), rounded(expected_gradient, float), 2 * float(jnp.finfo(dtype).eps))
 
 
