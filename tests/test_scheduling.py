@@ -6,6 +6,8 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 
 # Tests with the ids of those that compile programs. Each worker writes down whose tests it ran.
@@ -44,6 +46,7 @@ def test_plain(dtype):
 """
 
 
+@pytest.mark.slow
 def test_each_loss_and_each_file_has_one_worker(tmp_path: Path) -> None:
     for name, content in {"test_losses.py": LOSSES, "test_plain.py": PLAIN, "test_more.py": PLAIN}.items():
         (tmp_path / name).write_text(content)
