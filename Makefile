@@ -37,7 +37,7 @@ bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page 
 	PYTHONPATH=examples $(VENV)/bin/python -m benchmarks
 	$(VENV)/bin/python -m benchmarks.report
 
-accuracy: $(VENV)/accuracy  ## Every loss beside its definition and other libraries, and the page about it: about ten minutes.
+accuracy: $(VENV)/accuracy  ## Every loss beside its definition and other libraries, and the page about it.
 	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.accuracy
 	$(VENV)/bin/python -m benchmarks.accuracy.report
 

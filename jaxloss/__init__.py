@@ -115,4 +115,4 @@ from ._losses.targets import hl_gauss_targets as hl_gauss_targets
 
 __version__ = "0.1.0"
 
-__doc__ += f"\n{_contents(globals())}\n"
+__doc__ = f"{__doc__}\n{_contents(globals())}\n"

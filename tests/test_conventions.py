@@ -110,3 +110,7 @@ def test_importing_makes_no_array_and_starts_no_backend() -> None:
     # JAX refuses to change the number of devices once a backend runs.
     program = "import jaxloss, jax; jax.config.update('jax_num_cpu_devices', 3); assert len(jax.devices()) == 3"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_package_imports_without_docstrings() -> None:
+    subprocess.run([sys.executable, "-OO", "-c", "import jaxloss"], check=True)
