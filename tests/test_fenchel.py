@@ -58,6 +58,12 @@ def entmax_loss(row: np.ndarray, targets: np.ndarray, alpha: float) -> tuple[Any
         return value, (above - below) / (2 * step)
 
 
+@jax.jit
+def loss_of(logits: Any, labels: Any, alpha: Any) -> Any:
+    """The loss and its slopes by the logits, compiled once for all values of alpha."""
+    return jax.value_and_grad(lambda logits: jaxloss.entmax_loss(logits, labels, alpha=alpha))(logits)
+
+
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("classes", [1, 20])
 def test_entmax_is_its_definition(classes: int, alpha: float) -> None:
@@ -104,20 +110,26 @@ def test_alpha_may_be_learned(alpha: float) -> None:
 @pytest.mark.parametrize("alpha", [1.0, 1 + 2**-20, 1.3, 1.5, 2.0, 3.0, 10.0])
 def test_the_map_has_a_derivative_by_alpha(alpha: float) -> None:
     row, step = np.array([0.05, -0.03, 0.1, 0.02, 0, -3.0]), 2.0**-40
-
-    def project(alpha: Any) -> Any:
-        return jaxloss.entmax(row, alpha=alpha)
-
     above, below = entmax(row, alpha + step), entmax(row, max(1, alpha - step))
     width = alpha + step - max(1, alpha - step)
     expected = [float((high - low) / width) for high, low in zip(above, below, strict=True)]
-    for derivative in (jax.jacfwd, jax.jacrev):
-        np.testing.assert_allclose(derivative(project)(alpha), expected, rtol=1e-9, atol=1e-11)
-    forward, h = jax.jit(jax.jacfwd(project)), 1e-5
-    curvature = jax.jit(jax.jacfwd(jax.jacrev(project)))(alpha)
+    forward, reverse, curvature = derivatives_by_alpha(row, alpha)
+    for slopes in (forward, reverse):
+        np.testing.assert_allclose(slopes, expected, rtol=1e-9, atol=1e-11)
+    h = 1e-5
     if alpha > 1 + h:
-        np.testing.assert_allclose(curvature, (forward(alpha + h) - forward(alpha - h)) / (2 * h), rtol=1e-6, atol=1e-7)
+        above, below = (derivatives_by_alpha(row, at)[0] for at in (alpha + h, alpha - h))
+        np.testing.assert_allclose(curvature, (above - below) / (2 * h), rtol=1e-6, atol=1e-7)
     assert np.isfinite(curvature).all()
+
+
+@jax.jit
+def derivatives_by_alpha(row: Any, alpha: Any) -> Any:
+    def project(alpha: Any) -> Any:
+        return jaxloss.entmax(row, alpha=alpha)
+
+    reverse = jax.jacrev(project)
+    return jax.jacfwd(project)(alpha), reverse(alpha), jax.jacfwd(reverse)(alpha)
 
 
 def test_many_alphas_at_once() -> None:
@@ -175,20 +187,20 @@ def test_sparsemax_is_a_projection() -> None:
 @over_alphas
 def test_derivatives_of_entmax_are_those_of_the_value(alpha: float) -> None:
     row, direction, step = RANDOM.normal(size=6), RANDOM.normal(size=6), 1e-6
-
-    @jax.jit
-    def derivatives(row: Any) -> Any:
-        project = functools.partial(jaxloss.entmax, alpha=alpha)
-        forward, reverse = jax.jacfwd(project), jax.jacrev(project)
-        return project(row), forward(row), reverse(row), jax.jacfwd(reverse)(row), jax.jacrev(reverse)(row)
-
-    _, forward, reverse, *curvatures = derivatives(row)
-    above, below = derivatives(row + step * direction), derivatives(row - step * direction)
+    _, forward, reverse, *curvatures = derivatives(row, alpha)
+    above, below = derivatives(row + step * direction, alpha), derivatives(row - step * direction, alpha)
     value, slope = ((above[order] - below[order]) / (2 * step) for order in (0, 1))
     np.testing.assert_allclose(forward @ direction, value, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(reverse, forward, rtol=1e-12, atol=1e-14)
     for curvature in curvatures:
         np.testing.assert_allclose(curvature @ direction, slope, rtol=1e-6, atol=1e-7)
+
+
+@jax.jit
+def derivatives(row: Any, alpha: Any) -> Any:
+    project = functools.partial(jaxloss.entmax, alpha=alpha)
+    forward, reverse = jax.jacfwd(project), jax.jacrev(project)
+    return project(row), forward(row), reverse(row), jax.jacfwd(reverse)(row), jax.jacrev(reverse)(row)
 
 
 def test_the_derivative_of_sparsemax_is_that_of_its_support() -> None:
@@ -205,11 +217,14 @@ def test_entmax_at_the_edges(dtype: type, alpha: float) -> None:
         [[0, 0, 0, 0], [1e30, 1e30, 0, -1e30], [3e38, -3e38, 0, 0], [-INF, 1, 1, -INF], [-INF] * 4, [1e-30, 0, 0, 0]]
     ).astype(dtype)
     expected = np.array([[0.25] * 4, [0.5, 0.5, 0, 0], [1, 0, 0, 0], [0, 0.5, 0.5, 0], [0] * 4, [0.25] * 4])
-    project = functools.partial(jaxloss.entmax, alpha=alpha)
-    np.testing.assert_allclose(project(rows), expected, rtol=1e-6)
-    slopes = jax.jit(jax.grad(lambda rows: jnp.sum(project(rows)[:, 0])))(rows)
-    assert np.isfinite(slopes).all()
-    assert np.isnan(project(np.array([0, np.nan, 1], dtype))).all()
+    np.testing.assert_allclose(jaxloss.entmax(rows, alpha=alpha), expected, rtol=1e-6)
+    assert np.isfinite(slopes_of_the_first_class(rows, alpha)).all()
+    assert np.isnan(jaxloss.entmax(np.array([0, np.nan, 1], dtype), alpha=alpha)).all()
+
+
+@jax.jit
+def slopes_of_the_first_class(rows: Any, alpha: Any) -> Any:
+    return jax.grad(lambda rows: jnp.sum(jaxloss.entmax(rows, alpha=alpha)[:, 0]))(rows)
 
 
 # --- the losses -------------------------------------------------------------------------------------------------------
@@ -245,7 +260,7 @@ def test_alpha_makes_the_losses_one() -> None:
 @over_alphas
 def test_the_loss_is_zero_where_the_map_gives_the_labels(alpha: float) -> None:
     logits = RANDOM.normal(size=6)
-    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    loss = functools.partial(loss_of, alpha=alpha)
     value, slopes = loss(logits, jaxloss.entmax(logits, alpha=alpha))
     np.testing.assert_allclose(value, 0, atol=1e-30)  # the map's last digit may be another one in another program
     np.testing.assert_allclose(slopes, 0, atol=1e-15)
@@ -253,7 +268,7 @@ def test_the_loss_is_zero_where_the_map_gives_the_labels(alpha: float) -> None:
 
 @pytest.mark.parametrize("alpha", [1.2, 1.5, 2.0, 3.0])
 def test_the_loss_ends_at_its_margin(alpha: float) -> None:
-    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    loss = functools.partial(loss_of, alpha=alpha)
     margin = 1 / (alpha - 1)
     value, slopes = loss(np.array([margin + 1e-9, 0.0]), np.array(0))
     assert value == 0
@@ -294,7 +309,7 @@ def test_a_small_loss_has_all_its_digits() -> None:
 @pytest.mark.parametrize("labels", [np.array(1), np.array([0.25, 0.75, 0.0])], ids=["integer", "soft"])
 def test_a_shift_of_all_logits_changes_nothing(labels: np.ndarray, alpha: float) -> None:
     labels = labels if labels.ndim == 0 else (1.004 * labels).astype(np.float32)  # as bfloat16 may sum up to
-    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    loss = functools.partial(loss_of, alpha=alpha)
     value, slopes = loss(np.array([0.5, 0, 1], np.float32), labels)
     shifted, shifted_slopes = loss(np.array([1024.5, 1024, 1025], np.float32), labels)
     np.testing.assert_allclose(shifted, value, rtol=1e-6)
@@ -305,7 +320,7 @@ def test_a_shift_of_all_logits_changes_nothing(labels: np.ndarray, alpha: float)
 @over_alphas
 @pytest.mark.parametrize("labels", [np.array(1), np.array([0.5, 0.5, 0.0])], ids=["integer", "soft"])
 def test_a_label_on_a_ruled_out_class(labels: np.ndarray, alpha: float) -> None:
-    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    loss = functools.partial(loss_of, alpha=alpha)
     for others in (0.0, -INF):
         value, slopes = loss(np.array([others, -INF, others]), labels)
         assert value == INF
@@ -315,7 +330,7 @@ def test_a_label_on_a_ruled_out_class(labels: np.ndarray, alpha: float) -> None:
 
 @over_alphas
 def test_a_class_ruled_out_does_not_exist(alpha: float) -> None:
-    loss = jax.jit(jax.value_and_grad(functools.partial(jaxloss.entmax_loss, alpha=alpha)))
+    loss = functools.partial(loss_of, alpha=alpha)
     value, slopes = loss(np.array([0.3, -INF, 1.0]), np.array([0.5, 0.0, 0.5]))
     expected, without = loss(np.array([0.3, 1.0]), np.array([0.5, 0.5]))
     np.testing.assert_allclose(value, expected, rtol=1e-14)

@@ -17,6 +17,7 @@ RANDOM = np.random.default_rng(0)
 ROWS, FEATURES, CLASSES = 64, 4, 6
 HIDDEN, KERNEL = RANDOM.normal(size=(ROWS, FEATURES)), RANDOM.normal(size=(FEATURES, CLASSES))
 LABELS = RANDOM.integers(0, CLASSES, ROWS)
+WHERE, WEIGHTS = RANDOM.random((4, 1)) > 0.3, RANDOM.random((4, 16))
 OPTIONS: dict[str, Any] = {"class_weights": RANDOM.uniform(size=CLASSES), "label_smoothing": 0.1, "z_loss_weight": 0.01}
 
 linear: Any = jaxloss.linear_cross_entropy
@@ -34,27 +35,32 @@ def assert_same(actual: Any, expected: Any) -> None:
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 1000, None])
 def test_the_chunks_do_not_show(chunk_size: int | None, reduction: str) -> None:
+    assert_same(total(functools.partial(linear, chunk_size=chunk_size), reduction), total_of_dense(reduction))
+
+
+def total(loss: Any, reduction: str) -> Any:
     hidden, labels = HIDDEN.reshape(4, 16, FEATURES), LABELS.reshape(4, 16)
-    where = RANDOM.random((4, 1)) > 0.3
-    options = OPTIONS | {"where": where, "weights": RANDOM.random((4, 16)), "reduction": reduction}
+    options = OPTIONS | {"where": WHERE, "weights": WEIGHTS, "reduction": reduction}
+    return jax.jit(slopes(lambda *layer: jnp.sum(loss(*layer, labels, **options))))(hidden, KERNEL)
 
-    def total(loss: Any, **chunks: Any) -> Any:
-        return slopes(lambda hidden, kernel: jnp.sum(loss(hidden, kernel, labels, **options, **chunks)))(hidden, KERNEL)
 
-    assert_same(total(linear, chunk_size=chunk_size), total(dense))
+@functools.cache
+def total_of_dense(reduction: str) -> Any:
+    return total(dense, reduction)
 
 
 def test_a_wide_kernel() -> None:  # whose gradient is added to by classes
     kernel, labels = RANDOM.normal(size=(FEATURES, 1536)), RANDOM.integers(0, 1536, ROWS)
     direction = RANDOM.normal(size=HIDDEN.shape)
 
-    def derivatives(loss: Any) -> Any:
+    @functools.partial(jax.jit, static_argnums=0)
+    def derivatives(loss: Any, hidden: jax.Array) -> Any:
         gradient = jax.grad(loss, argnums=(0, 1))
-        forward_over_reverse = jax.jvp(lambda hidden: gradient(hidden, kernel, labels), (HIDDEN,), (direction,))
-        reverse_over_reverse = jax.grad(lambda hidden: jnp.sum(direction * gradient(hidden, kernel, labels)[0]))(HIDDEN)
+        forward_over_reverse = jax.jvp(lambda hidden: gradient(hidden, kernel, labels), (hidden,), (direction,))
+        reverse_over_reverse = jax.grad(lambda hidden: jnp.sum(direction * gradient(hidden, kernel, labels)[0]))(hidden)
         return *forward_over_reverse, reverse_over_reverse
 
-    assert_same(derivatives(functools.partial(linear, chunk_size=20)), derivatives(dense))
+    assert_same(derivatives(functools.partial(linear, chunk_size=20), HIDDEN), derivatives(dense, HIDDEN))
 
 
 def test_a_kernel_that_is_not_differentiated_costs_no_product() -> None:

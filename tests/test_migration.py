@@ -35,7 +35,7 @@ from test_laws import split
 import jaxloss
 
 DOCS = Path(__file__).parent.parent / "docs"
-N = 6
+N = 18
 
 # The losses of torch.nn 2.13 and keras.losses 3.15; those of optax 0.2.8 are the keys of PAIRS.
 TORCH = [
@@ -194,22 +194,25 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@pytest.mark.parametrize("seed", range(3))
-def test_optax_gives_the_same(name: str, seed: int) -> None:
+def test_optax_gives_the_same(name: str) -> None:
     pair = PAIRS[name]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     floating, rebuild = split(tuple(kind.sample(rng, (N,)) for kind in pair.kinds))
 
-    def evaluated(loss: Callable[..., Any]) -> Any:
+    def evaluated(loss: Callable[..., Any], floating: Any) -> Any:
         def total(floating: Any) -> Any:
             values = loss(*rebuild(floating))
             return jnp.sum(values * jnp.cos(jnp.arange(values.size)).reshape(values.shape)), values
 
         return jax.grad(total, has_aux=True)(floating)
 
+    @jax.jit
+    def both(floating: Any) -> Any:
+        return evaluated(pair.theirs, floating), evaluated(pair.ours, floating)
+
     # optax promotes dtypes and ranks as JAX does unless it is strict.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        expected, found = evaluated(pair.theirs), evaluated(pair.ours)
+        expected, found = both(floating)
     for ours, optaxs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, optaxs, rtol=pair.tolerance, atol=pair.tolerance)
 
