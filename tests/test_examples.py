@@ -48,6 +48,14 @@ def strict() -> None:
     """Examples run as their users run them: this takes the place of the strict settings in `conftest.py`."""
 
 
+@pytest.fixture(autouse=True)
+def keyboard() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the shell that started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def write_idx(path: Path, array: np.ndarray[Any, Any], magic: bytes | None = None) -> None:
     shape = struct.pack(f">{array.ndim}I", *array.shape)
     content = (magic or bytes([0, 0, 8, array.ndim])) + shape + array.astype(np.uint8).tobytes()
