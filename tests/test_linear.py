@@ -96,7 +96,9 @@ def test_memory_is_that_of_a_chunk(dtype: Any) -> None:
     # In half precision the sums are beside the gradient, and a CPU converts what it multiplies.
     converted = 0 if dtype == jnp.float32 else 3 * sums + chunk
     assert temporary(linear) <= 1.3 * chunk + converted
-    assert temporary(functools.partial(linear, label_smoothing=0.1, z_loss_weight=0.01)) <= 1.3 * chunk + converted
+    # With smoothing the gradient reads the logits once more, so that the exponentials are beside them.
+    every_option = functools.partial(linear, label_smoothing=0.1, z_loss_weight=0.01)
+    assert temporary(every_option) <= 2.3 * chunk + converted
 
 
 @pytest.mark.slow

@@ -26,11 +26,13 @@ def smoothed(logits: Any, labels: Any) -> Any:
     return jaxloss.cross_entropy(logits, labels, **options)
 
 
-# By the name of the CPU's branch: a loss that needs it, and the dtype of the logits.
-CHOICES: dict[str, tuple[Callable[..., Any], Any]] = {
-    "_gathered": (jaxloss.cross_entropy, jnp.bfloat16),
-    "optimization_barrier": (smoothed, np.float32),
-    "_exists_by_arithmetic": (smoothed, jnp.bfloat16),
+# By the name of the CPU's branch: a loss that needs it, the dtype of the logits, and labels.
+PROBABILITIES = jax.ShapeDtypeStruct((ROWS, CLASSES), np.float32)
+CHOICES: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+    "_gathered": (jaxloss.cross_entropy, jnp.bfloat16, LABELS),
+    "optimization_barrier": (smoothed, np.float32, LABELS),
+    "_exists_by_arithmetic": (smoothed, jnp.bfloat16, LABELS),
+    "_is_below_one_by_arithmetic": (jaxloss.cross_entropy, np.float32, PROBABILITIES),
 }
 
 
@@ -64,11 +66,46 @@ fused = pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason=
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_without_the_choice_the_cpu_holds_an_array_like_the_logits(name: str, without: Callable[[str], None]) -> None:
-    loss, dtype = CHOICES[name]
+    loss, dtype, labels = CHOICES[name]
     logits = jax.ShapeDtypeStruct((ROWS, CLASSES), dtype)
-    assert temporary(loss, logits, LABELS) < 0.05 * LOGITS
+    usual = temporary(loss, logits, labels)
     without(name)
-    assert temporary(loss, logits, LABELS) > 0.4 * LOGITS
+    assert temporary(loss, logits, labels) > usual + 0.4 * LOGITS
+
+
+TIMED = """
+import functools, sys, time, jax, numpy as np, jaxloss
+from jaxloss._math import passes
+name, classes, smoothing = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+chosen = passes.by_platform
+logits = np.sin(np.arange(2e6, dtype=np.float32))[: 2_000_000 // classes * classes].reshape(-1, classes)
+labels = np.arange(len(logits), dtype=np.int32) % classes
+def program():
+    jax.clear_caches()
+    loss = functools.partial(jaxloss.cross_entropy, label_smoothing=smoothing)
+    return jax.jit(jax.value_and_grad(loss)).lower(logits, labels).compile()
+def seconds(compiled):
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(logits, labels))
+    return time.perf_counter() - start
+def by_platform(*operands, cpu, accelerator):
+    return accelerator(*operands) if cpu.__name__ == name else chosen(*operands, cpu=cpu, accelerator=accelerator)
+usual = program()
+passes.by_platform = by_platform
+changed = program()
+print(np.median([seconds(changed) / seconds(usual) for _ in range(41)]))
+"""
+
+
+@fused
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "classes", "smoothing"), [("_zeros_written", 1000, 0), ("_written_out", 50257, 0.1)])
+def test_without_the_choice_the_cpu_takes_longer(name: str, classes: int, smoothing: float) -> None:
+    # In a process of its own, as programs are not compiled to be fast in this one.
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    arguments = [sys.executable, "-c", TIMED, name, str(classes), str(smoothing)]
+    timed = subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True)
+    assert float(timed.stdout) > 1.2
 
 
 @fused

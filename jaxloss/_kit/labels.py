@@ -82,9 +82,9 @@ def rows_with_labels(
     if are_probabilities(labels, logits):
         rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
         raw_logits, raw_probs = (jnp.moveaxis(array, axis, -1) for array in (logits, labels))
-        return Rows(widened(rows), widened(probs), raw_logits, with_check_of(probs, raw_probs), where), where
+        return Rows(widened(rows), raw_logits, widened(probs), with_check_of(probs, raw_probs), where), where
     rows, labels, where, factors = _labelled(where, axis, ignore_index, labels, None, logits=logits)
-    return Rows(widened(rows), labels, jnp.moveaxis(logits, axis, -1), None, where, factors), where
+    return Rows(widened(rows), jnp.moveaxis(logits, axis, -1), labels, None, where, factors), where
 
 
 def are_probabilities(labels: Array, rows: Array, /) -> bool:

@@ -274,7 +274,7 @@ def gaussian_mixture_nll_loss(
     nearest = _first_minimum(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)))
     gaps, smallest = _half_square_gaps(errors, means, scales, nearest)
     scores = log_softmax(logits) - jnp.log(scales) - gaps
-    top, log_normalizer = normalizer(scores, scores)
+    top, log_normalizer = normalizer(scores)
     values = HALF_LOG_2PI - top - log_normalizer + smallest
     values = with_impossible(values, jnp.all(ruled_out, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)

@@ -49,18 +49,3 @@ def chunk_of(array: Shaped[Array, "rows *entry"], chunks: Chunks, index: Array) 
 def joined(chunks: Shaped[Array, "number size *entry"]) -> Shaped[Array, "rows *entry"]:
     """The rows in their original order, from the stacked chunks."""
     return jnp.moveaxis(chunks, 0, 1).reshape(-1, *chunks.shape[2:])
-
-
-def marked_varying(rows: dict[str, Array], layer: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Marks all arrays as varying over each mesh axis of `shard_map` over which one of them varies.
-
-    The gradients of the layer are then summed over the devices once, after the loop over the chunks.
-    """
-    varying = [jax.typeof(array).manual_axis_type.varying for array in (*rows.values(), *layer.values())]
-    axes = frozenset().union(*varying)
-
-    def vary(array: Array) -> Array:
-        missing = tuple(axes - jax.typeof(array).manual_axis_type.varying)
-        return jax.lax.pcast(array, missing, to="varying") if missing else array
-
-    return {name: vary(x) for name, x in rows.items()}, {name: vary(x) for name, x in layer.items()}

@@ -13,10 +13,10 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from .arithmetic import finite, masked
-from .chunks import Chunks, chunk_of, joined, marked_varying
-from .cross_entropy import Rows, cross_entropy_of_rows
+from .chunks import Chunks, chunk_of, joined
+from .cross_entropy import Rows, cross_entropy_of_rows, shielded_rows
 from .dtypes import widened
-from .passes import matmul, transposed_matmul, with_added_product
+from .passes import matmul, transposed_matmul, varying_alike, with_added_product
 
 
 def linear_cross_entropies(
@@ -51,7 +51,8 @@ def _total_linear_cross_entropy_jvp(
     The gradient of a sum does not depend on later operations, so it is computed together with the sum, while the logits
     of a chunk exist. In reverse mode JAX only transposes the product with the tangents, which is a multiplication.
     """
-    rows, layer = marked_varying(*primals)
+    # The gradients of the layer are then summed over the devices once, after the loop over the chunks.
+    rows, layer = varying_alike(primals)
     row_tangents, layer_tangents = (
         {name: tangent for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)} for tree in tangents
     )
@@ -95,10 +96,10 @@ def _cross_entropies_of_chunk(logits: Array, rows: dict[str, Array], layer: dict
     if "softcap" in layer:
         scores, ruled_out = finite(logits)
         logits = jnp.where(ruled_out, -jnp.inf, layer["softcap"] * jnp.tanh(scores / layer["softcap"]))
-    raw_probs = None
+    some_rows = shielded_rows(logits, labels)
     if labels.ndim == 2:
-        raw_probs = labels
-        labels = widened(labels if where is None else jnp.where(where[:, None], labels, 1))
+        shielded = labels if where is None else jnp.where(where[:, None], labels, 1)
+        some_rows = Rows(logits, logits, widened(shielded), labels, where)
     options = {name: layer[name] for name in ("class_weights", "label_smoothing", "z_loss_weight") if name in layer}
-    values, _ = cross_entropy_of_rows(Rows(logits, labels, logits, raw_probs, where), scatter=False, **options)
+    values, _ = cross_entropy_of_rows(some_rows, scatter=False, **options)
     return rows["weights"] * masked(values, where)

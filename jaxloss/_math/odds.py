@@ -22,7 +22,7 @@ def log_odds_of_labels(
     """The log-odds of each row's label, `bounded`; and a mask of the labels whose class is ruled out."""
     scores = selected_scores(logits, labels)
     others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
-    top, log_normalizer = normalizer(others, others)
+    top, log_normalizer = normalizer(others)
     # `normalizer` returns 0 for a row without classes, where the log of the sum is -inf.
     no_others = jnp.all(others == -jnp.inf, axis=-1)
     finite_scores, impossible = finite(scores)

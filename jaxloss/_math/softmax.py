@@ -1,18 +1,14 @@
-"""The softmax of rows of logits in which -inf rules a class out, with one pass over the classes for each sum.
-
-Logits are the largest array of most models, so no other array of their size is kept.
-"""
+"""The softmax of rows of logits in which -inf rules a class out, and its logarithm."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Float, Integer
 
-from .arithmetic import masked
 from .dtypes import widened
-from .passes import at_labels, class_sum, label_mask
+from .exponentials import Exponentials, beside_labels, beside_leaders, exponentials_of, largest, leaders, probabilities
+from .passes import at_labels, label_mask
 
 
 def weights_of_labels(labels: Array, class_weights: Array | None) -> Array | None:
@@ -24,74 +20,80 @@ def weights_of_labels(labels: Array, class_weights: Array | None) -> Array | Non
     return jnp.sum(class_weights * widened(labels), axis=-1)
 
 
-def nll_terms(scores: Array, top: Array, log_normalizer: Array, weights: Array | int) -> Array:
-    """-w log p as two terms, neither of which is negative, so that nothing cancels.
-
-    The difference is taken of halves, since that of the whole scores may overflow.
-    """
-    return weights * log_normalizer + 2 * weights * (top / 2 - scores / 2)
-
-
-def log_softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
-    """Log-probabilities; a row whose classes are all ruled out stays at -inf, with gradient 0."""
-    top, log_normalizer = normalizer(logits, logits)
-    return logits - top[..., None] - log_normalizer[..., None]
-
-
-def nll_of_labels(logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """-log p of each row's label, as two terms that are not negative, so that nothing cancels."""
-    top, log_normalizer = normalizer(logits, logits)
-    return log_normalizer - (at_labels(logits, labels) - top)
-
-
 def count_classes(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch"]:
     """The number of classes of each row that are not ruled out; at least 1, so that one can divide by it."""
     return jnp.maximum(jnp.sum(logits != -jnp.inf, axis=-1), 1).astype(logits.dtype)
 
 
-# --- the largest logit and the sum of exponentials --------------------------------------------------------------------
-
-
-def normalizer(
-    logits: Float[Array, "*batch classes"],
-    raw_logits: Float[Array, "*batch classes"],
-    counted: Bool[ArrayLike, "..."] | None = None,
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The largest logit of each row, and log Σ exp(logits - largest), which is at least 0.
-
-    Both are 0 for a row that does not count, or whose classes are all ruled out. Differentiation takes the largest
-    logit for a constant.
-
-    Args:
-        logits: What derivatives are taken with respect to: in the compute dtype, with harmless numbers in rows that do
-            not count.
-        raw_logits: What the values are computed from: the logits as the caller gave them.
-        counted: Which rows count; None for all.
-    """
-    top, total = _sum_of_exponentials(logits, raw_logits, counted)
-    return top, jnp.log(total)
+# --- logarithms -------------------------------------------------------------------------------------------------------
 
 
 @jax.custom_jvp
-def _sum_of_exponentials(logits: Array, raw_logits: Array, counted: ArrayLike | None) -> tuple[Array, Array]:
-    """The largest logit and Σ exp(logits - largest); 0 and 1 for a row that does not count or has no classes."""
-    top = jnp.max(raw_logits, axis=-1).astype(logits.dtype)
-    top = masked(jnp.where(top == -jnp.inf, 0, top), counted)
-    total = class_sum(lambda logits, top: jnp.exp(logits - top[..., None]), raw_logits, top)
-    has_total = total != 0 if counted is None else counted & (total != 0)
-    return top, jnp.where(has_total, total, 1)
+def nll_and_log_total(
+    logits: Float[Array, "*batch classes"],
+    scores: Float[Array, "*batch"],
+    weights: Float[Array, "*#batch"],
+    top: Float[Array, "*batch"],
+    exponentials: Exponentials,
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """-w log p of each row's label, and log Σ exp(logits - top), from what `beside_labels` returned for these logits.
+
+    Derivatives are taken with respect to the logits of the other classes, the labels' scores and the weights.
+    """
+    # Two terms, neither of which is negative: nothing cancels. The difference is taken of halves, since that of the
+    # whole scores may overflow.
+    log_total = exponentials.log_total
+    return weights * log_total + 2 * weights * (top / 2 - scores / 2), log_total
 
 
-# The rule computes the exponentials again from the logits. Plain autodiff would keep them, an array as large as the
-# logits. The gradient divides them by their sum, which gives the probabilities more exactly than exp(logits - log Z).
-@_sum_of_exponentials.defjvp
-def _sum_of_exponentials_jvp(
-    primals: tuple[Array, Array, ArrayLike | None], tangents: tuple[Array, Any, Any]
+@nll_and_log_total.defjvp
+def _nll_and_log_total_jvp(
+    primals: tuple[Array, Array, Array, Array, Exponentials], tangents: tuple[Array, Array, Array, Any, Any]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    logits = primals[0]
-    top, total = _sum_of_exponentials(*primals)
-    slopes = jnp.exp(logits - top[..., None])
-    return (top, total), (jnp.zeros_like(top), jnp.sum(slopes * tangents[0], axis=-1))
+    logits, scores, weights, top, exponentials = primals
+    by_others = jnp.sum(probabilities(exponentials) * tangents[0], axis=-1)
+    # The slope of a label's score is p - 1, of which nothing would be left if p is close to 1.
+    nll_moved = by_others - exponentials.complement * tangents[1]
+    per_weight, _ = nll_and_log_total(logits, scores, jnp.ones_like(weights), top, exponentials)
+    return nll_and_log_total(*primals), (
+        weights * nll_moved + per_weight * tangents[2],
+        by_others + exponentials.probability * tangents[1],
+    )
+
+
+def nll_of_labels(logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """-log p of each row's label."""
+    scores, top = at_labels(logits, labels), largest(logits)
+    exponentials = beside_labels(logits, logits, top, labels, scores)
+    return nll_and_log_total(logits, scores, jnp.ones_like(scores), top, exponentials)[0]
+
+
+def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The largest logit of each row, which differentiation takes for a constant, and log Σ exp(logits - largest).
+
+    Both are 0 for a row whose classes are all ruled out.
+    """
+    top = largest(logits)
+    total = jnp.sum(exponentials_of(logits, logits, top), axis=-1)
+    return top, jnp.log(jnp.where(total == 0, 1, total))
+
+
+@jax.custom_jvp
+def log_softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+    """Log-probabilities; a row whose classes are all ruled out stays at -inf, with gradient 0."""
+    top = largest(logits)
+    exponentials, _ = beside_leaders(logits, logits, top)
+    return logits - top[..., None] - exponentials.log_total[..., None]
+
+
+@log_softmax.defjvp
+def _log_softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    exponentials, every = beside_leaders(*primals, *primals, largest(*primals))
+    is_leader = leaders(exponentials, every)
+    # Measured from the class that leads, its own slope keeps its digits.
+    moved = tangents[0] - jnp.sum(jnp.where(is_leader, tangents[0], 0), axis=-1, keepdims=True)
+    moved = jnp.where(is_leader, 0, moved)
+    return log_softmax(*primals), moved - jnp.sum(probabilities(exponentials) * moved, axis=-1, keepdims=True)
 
 
 # --- the labels' logits -----------------------------------------------------------------------------------------------
