@@ -293,7 +293,7 @@ def test_every_option_of_cross_entropy_inside_shard_map(soft: bool, axis_type: A
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(16, 4)), rng.integers(0, 4, 16)
     labels = np.asarray(jax.nn.softmax(rng.normal(size=(16, 4)))) if soft else labels
-    options = {"label_smoothing": 0.1, "z_loss_weight": 0.01, "class_weights": np.arange(1.0, 5)}
+    options: dict[str, Any] = {"label_smoothing": 0.1, "z_loss_weight": 0.01, "class_weights": np.arange(1.0, 5)}
     mesh = jax.make_mesh((8,), ("devices",), axis_types=(axis_type,))
 
     def part(logits: Any, labels: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
@@ -22,10 +21,11 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import bounded, left_out, power_by_log, with_impossible
+from .._math.arithmetic import bounded, left_out, log, power_by_log, times, with_impossible
 from .._math.dtypes import Scalar
-from .._math.odds import constant_where_saturated, focal
+from .._math.odds import constant_where_saturated, focal, shifted_focal
 from .._math.softmax import count_classes
+from .._math.special import sigmoid, softplus
 
 
 @loss_function(domains={"targets": PROBABILITY, "label_smoothing": PROBABILITY})
@@ -88,7 +88,7 @@ def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) 
     infinite = jnp.isinf(logits)
     scores = jnp.where(infinite, 0, logits)
     yes, no = targets if pos_weight is None else pos_weight * targets, 1 - targets
-    terms = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
+    terms = yes * softplus(-scores) + no * softplus(scores)
     # A product, so that a target that is NaN stays NaN.
     return jnp.where(infinite, 0 * targets, terms), infinite & (jnp.where(logits > 0, no, yes) > 0)
 
@@ -175,7 +175,7 @@ def binary_cross_entropy(
         Good, Rational decisions, 1952.
     """
     probs, targets = elementwise_inputs(where, probs=probs, targets=targets)
-    values = -targets * _bounded_log(probs) - (1 - targets) * _bounded_log_complement(probs)
+    values = times(-targets, _bounded_log(probs)) + times(targets - 1, _bounded_log_complement(probs))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -183,7 +183,7 @@ def _bounded_log(probs: Array) -> Array:
     """The log of probabilities, at least -100; NaN for a negative number."""
     # Hardware may round numbers below the least normal one to 0, where the gradient of the log is infinite.
     vanishing = (probs >= 0) & (probs <= max(math.exp(-100), float(jnp.finfo(probs.dtype).tiny)))
-    return jnp.where(vanishing, -100, jnp.log(jnp.where(vanishing, 1, probs)))
+    return jnp.where(vanishing, -100, log(jnp.where(vanishing, 1, probs)))
 
 
 def _bounded_log_complement(probs: Array) -> Array:
@@ -225,7 +225,7 @@ def soft_margin_loss(
         Cox, The regression analysis of binary sequences, 1958.
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
-    values = jax.nn.softplus(-targets * logits)
+    values = softplus(-targets * logits)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -271,12 +271,12 @@ def sigmoid_focal_loss(
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     infinite = jnp.isinf(logits)
     scores, yes, no = jnp.where(infinite, 0, logits), targets, 1 - targets
-    nll = yes * jax.nn.softplus(-scores) + no * jax.nn.softplus(scores)
+    nll = yes * softplus(-scores) + no * softplus(scores)
     factor_scores = constant_where_saturated(scores)
-    complements = yes * jax.nn.sigmoid(-factor_scores) + no * jax.nn.sigmoid(factor_scores)
+    complements = yes * sigmoid(-factor_scores) + no * sigmoid(factor_scores)
     vanishing = complements < jnp.finfo(scores.dtype).tiny
     # 1 - pₜ vanishes only where a huge logit agrees with a target of 0 or 1. There its log is -|s|.
-    logs = jnp.where(vanishing, -jnp.abs(factor_scores), jnp.log(jnp.where(vanishing, 1, complements)))
+    logs = jnp.where(vanishing, -jnp.abs(factor_scores), log(jnp.where(vanishing, 1, complements)))
     values = jnp.where(infinite, 0 * targets, power_by_log(complements, logs, gamma) * nll)
     impossible = infinite & (jnp.where(logits > 0, no, yes) > 0)
     target_weights = None
@@ -337,24 +337,7 @@ def asymmetric_loss(
     # With a clip above 0 the shifted probability m is below 1, so that no logit rules a negative out.
     yes_ruled_out, no_ruled_out = logits == -jnp.inf, (logits == jnp.inf) & jnp.equal(clip, 0)
     positive = jnp.where(yes_ruled_out, 0, focal(scores, gamma_pos))
-    negative = jnp.where(no_ruled_out, 0, _shifted_focal(scores, gamma_neg, clip))
+    negative = jnp.where(no_ruled_out, 0, shifted_focal(scores, gamma_neg, clip))
     impossible = (yes_ruled_out & (yes > 0)) | (no_ruled_out & (no > 0))
     values = with_impossible(yes * positive + no * negative, impossible, None)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _shifted_focal(scores: Array, gamma: Scalar, clip: Scalar) -> Array:
-    """-m^gamma log(1 - m) with m = max(0, p - clip) and p = σ(scores)."""
-    factor_scores = constant_where_saturated(scores)
-    complements = jax.nn.sigmoid(-factor_scores)
-    # A sigmoid near 1 has an inexact derivative, so there p is 1 - σ(-s).
-    shifted = jnp.where(factor_scores > 0, (1 - clip) - complements, jax.nn.sigmoid(factor_scores) - clip)
-    clipped = shifted <= 0
-    shifted = jnp.where(clipped, 0.5, shifted)
-    small = shifted < 0.5
-    remaining = complements + clip
-    # If clip is 0, 1 - m may vanish. Its log is then -s.
-    vanishing = remaining < jnp.finfo(scores.dtype).tiny
-    nll_of_large = jnp.where(vanishing, scores, -jnp.log(jnp.where(vanishing, 1, remaining)))
-    nll = jnp.where(small, -jnp.log1p(-jnp.where(small, shifted, 0)), nll_of_large)
-    return jnp.where(clipped, 0, power_by_log(shifted, jnp.log(shifted), gamma) * nll)

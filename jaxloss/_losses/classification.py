@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
@@ -30,7 +29,7 @@ from .._math.dtypes import Scalar
 from .._math.odds import focal, log_odds, log_odds_of_labels
 from .._math.passes import at_labels
 from .._math.softmax import weights_of_labels
-from .._math.special import exponential_growth
+from .._math.special import exponential_growth, sigmoid, softplus
 
 
 @loss_function(half=("logits", "labels"), domains={"labels": PROBABILITY, "label_smoothing": PROBABILITY})
@@ -314,7 +313,7 @@ def poly_cross_entropy(
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
 
     def term(odds: Array) -> Array:
-        return jax.nn.softplus(-odds) + poly_weight * jax.nn.sigmoid(-odds)
+        return softplus(-odds) + poly_weight * sigmoid(-odds)
 
     values, _ = _sum_over_labels(term, logits, labels)
     return reduce(values, where=where, weights=weights, reduction=reduction)
@@ -364,6 +363,6 @@ def generalized_cross_entropy(
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     odds, impossible = log_odds_of_labels(logits, labels)
-    values = exponential_growth(jax.nn.softplus(-odds), -jnp.asarray(q, odds.dtype))
+    values = exponential_growth(softplus(-odds), -jnp.asarray(q, odds.dtype))
     values = with_impossible(values, impossible & jnp.equal(q, 0))
     return reduce(values, where=where, weights=weights, reduction=reduction)

@@ -22,6 +22,7 @@ from .._kit import (
 )
 from .._math.dtypes import Scalar
 from .._math.pairs import Pairs, log_sum_exp, pairs_of
+from .._math.special import softplus
 from .._math.vectors import cosines
 
 
@@ -73,7 +74,7 @@ def nt_xent_loss(
     similarities = cosines(embeddings)
     largest, log_sum = log_sum_exp(similarities, pairs.negative, temperature)
     # Subtracted before the division: over a small temperature these would be two large numbers that cancel.
-    terms = jax.nn.softplus((largest[:, None] - similarities) / temperature + log_sum[:, None])
+    terms = softplus((largest[:, None] - similarities) / temperature + log_sum[:, None])
     values = jnp.sum(jnp.where(pairs.positive & pairs.has_negative[:, None], terms, 0), axis=-1)
     counts = jnp.sum(pairs.positive, axis=-1).astype(values.dtype)
     return reduce(values, where=where, weights=weights, normalizer=counts, reduction=reduction)
@@ -146,5 +147,5 @@ def circle_loss(
     negative_largest, negative_log_sum = log_sum_exp(negative_exponents, pairs.negative)
     counted = pairs.has_positive & pairs.has_negative
     log_sum = (positive_largest + negative_largest) + (positive_log_sum + negative_log_sum)
-    values = jnp.where(counted, jax.nn.softplus(log_sum), 0)
+    values = jnp.where(counted, softplus(log_sum), 0)
     return reduce(values, where=where, weights=weights, normalizer=counted.astype(values.dtype), reduction=reduction)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from .._kit import NON_NEGATIVE, POSITIVE, Mask, Reduction, Weights, elementwise_inputs, loss_function, reduce
-from .._math.arithmetic import at_least, bounded, quotient
+from .._math.arithmetic import at_least, bounded, log, quotient, times
 from .._math.dtypes import Scalar
 from .._math.special import (
     HALF_LOG_2PI,
@@ -72,7 +72,7 @@ def poisson_nll_loss(
     else:
         rates = predictions + eps
         zero_times_log_zero = (targets == 0) & (rates == 0)
-        values = predictions - targets * jnp.log(jnp.where(zero_times_log_zero, 1, rates))
+        values = predictions - times(targets, log(jnp.where(zero_times_log_zero, 1, rates)))
     if full:
         values = values + _stirling(targets)
     return reduce(values, where=where, weights=weights, reduction=reduction)
@@ -221,13 +221,30 @@ def _half_tweedie_deviance_jvp(
 ) -> tuple[Array, Array]:
     means, targets, power = primals
     values, in_power = jax.jvp(functools.partial(_tweedie_integral, means, targets), (power,), (tangents[2],))
-    root = _bounded_root_of_power(means, -power)
+    in_means = _slope_by_means(means, targets, power)
     zero, targets_above_0, logs = _targets_above_0(means, targets)
     exponents = (1 - power) * logs
     larger = jnp.where(exponents > 0, means, targets_above_0)
     larger_root = _bounded_root_of_power(larger, 1 - power)
     in_targets = jnp.where(zero, 0, -logs * larger_root * _mean_over_larger(exponents) * larger_root)
-    return values, (means - targets) * root * root * tangents[0] + in_targets * tangents[1] + in_power
+    return values, in_means * tangents[0] + in_targets * tangents[1] + in_power
+
+
+@jax.custom_jvp
+def _slope_by_means(means: Array, targets: Array, power: Array) -> Array:
+    root = _bounded_root_of_power(means, -power)
+    return (means - targets) * root * root
+
+
+# Its derivative by the means is written so that nothing cancels up to a power of 1.
+@_slope_by_means.defjvp
+def _slope_by_means_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    means, targets, power = primals
+    slope, root = _slope_by_means(*primals), _bounded_root_of_power(means, -power)
+    in_means = (1 - power) * root * root + power * root * quotient(targets, means) * root
+    return slope, in_means * tangents[0] - root * root * tangents[1] - jnp.log(means) * slope * tangents[2]
 
 
 def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
@@ -244,10 +261,13 @@ def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
     # (m^a - y^a)/a for a = 2 - p, minus y times the same for a = 1 - p; a may be 0.
     means, targets = jnp.where(near, 1, jnp.stack([means, targets]))
     first, second = (2 - power) * large, (1 - power) * large
-    root = means ** ((1 - power) / 2)
-    first_larger = jnp.where(first > 0, means, targets) ** (2 - power)
-    second_larger = jnp.where(second > 0, root * targets * root, targets ** (2 - power))
-    distant = large * (first_larger * _mean_over_larger(first) - second_larger * _mean_over_larger(second))
+    # Each term overflows before their product with the logarithm does, so the larger one is taken out of both.
+    first_root = bounded(jnp.where(first > 0, means, targets) ** ((2 - power) / 2))
+    second_root = bounded(jnp.sqrt(targets) * jnp.where(second > 0, means, targets) ** ((1 - power) / 2))
+    root = jnp.maximum(jnp.maximum(first_root, second_root), jnp.finfo(means.dtype).tiny)
+    first_term = jnp.square(first_root / root) * _mean_over_larger(first)
+    second_term = jnp.square(second_root / root) * _mean_over_larger(second)
+    distant = root * (large * (first_term - second_term)) * root
     return jnp.where(zero, of_zero, jnp.where(near, close, distant))
 
 

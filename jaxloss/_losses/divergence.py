@@ -21,7 +21,7 @@ from .._kit import (
 )
 from .._math.arithmetic import finite, with_impossible
 from .._math.dtypes import Scalar
-from .._math.special import close_log_ratio, entropy_gap, exp_excess
+from .._math.special import close_log_ratio, entropy_gap, exp_excess, log_gap
 
 
 @loss_function()
@@ -73,7 +73,8 @@ def kl_div(
 def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Array:
     targets, log_targets, absent = _targets_and_logs(targets, log_target=log_target)
     log_predictions, ruled_out = finite(log_predictions)
-    terms = jnp.where(absent, 0, targets * (log_targets - log_predictions))
+    gaps = targets * (log_targets - log_predictions) if log_target else log_gap(targets, log_predictions)
+    terms = jnp.where(absent, 0, gaps)
     return with_impossible(terms, ruled_out & ~absent)
 
 

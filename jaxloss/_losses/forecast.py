@@ -250,7 +250,8 @@ def _crps_derivatives(errors: Array, scales: Array) -> tuple[Array, Array]:
 
     The second is its value at ω = 0 minus what is lost from there, which is accurate for a small ω.
     """
-    omega = quotient(errors, scales)
+    # Further out nothing changes, but squares of the distance would overflow.
+    omega = jnp.clip(quotient(errors, scales), -100, 100)
     lost = -jnp.expm1(-jnp.square(omega) / 2)
     return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -62,17 +63,49 @@ def general_robust_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
+@jax.custom_jvp
 def _general_robust(errors: Array, alpha: Array) -> Array:
-    """The loss of errors e in units of the scale: b (h^α - 1) / α, with b = |α - 2| and h = √(1 + e²/b).
+    """The loss of errors in units of the scale."""
+    return _robust_value(errors, alpha)
+
+
+# Its slope is e h^(α - 2). By autodiff it would be the difference of terms that overflow.
+@_general_robust.defjvp
+def _general_robust_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    errors, alpha = primals
+    values, in_alpha = jax.jvp(functools.partial(_robust_value, errors), (alpha,), (tangents[1],))
+    parabola, near = alpha == 2, jnp.square(errors) < jnp.abs(alpha - 2)
+    h, g = _logs_of_robust(errors, jnp.where(parabola, 1, alpha))
+    root = jnp.where(near, jnp.exp(jnp.sign(alpha - 2) * g / 2), h ** jnp.where(near, 0, (alpha - 2) / 2))
+    in_errors = jnp.where(parabola, errors, root * errors * root)
+    return values, in_errors * tangents[0] + in_alpha
+
+
+def _robust_value(errors: Array, alpha: Array) -> Array:
+    """The loss b (h^α - 1) / α, with b = |α - 2| and h = √(1 + e²/b).
 
     It is computed from g = b log h, which tends to e²/2 as b grows. For α < 1 it is (exp(s g) - 1) / s with s = α / b.
     For other α it is ((e/h)² h^α + b (h^(α - 2) - 1)) / α, whose second term vanishes with b.
     """
     parabola = alpha == 2
     alpha = jnp.where(parabola, 1, alpha)
+    b, (h, g) = absolute(2 - alpha), _logs_of_robust(errors, alpha)
+    below_1, infinite = alpha < 1, alpha == -jnp.inf
+    s = jnp.where(infinite, -1, jnp.where(infinite, 0, alpha) / b)
+    values_below_1 = exponential_growth(g, jnp.where(below_1, s, 0))
+
+    alpha, b = jnp.where(below_1, 1, alpha), jnp.where(below_1, 1, b)
+    half_power = h ** (alpha / 2)  # the whole power may overflow before its division
+    grown = half_power * (jnp.square(quotient(errors, h)) / alpha) * half_power
+    values_from_1 = grown + b / alpha * jnp.expm1(jnp.sign(alpha - 2) * g)
+    return jnp.where(parabola, errors * (errors / 2), jnp.where(below_1, values_below_1, values_from_1))
+
+
+def _logs_of_robust(errors: Array, alpha: Array) -> tuple[Array, Array]:
+    """H and g = b log h of errors, for α other than 2."""
     b = absolute(2 - alpha)
     # An infinite b would make h NaN. The cap changes no value for α < 1: with b > 1e4 and |e| > √b, exp(s g) is 0.
-    capped = jnp.minimum(b, 1e4)
+    capped = jnp.where(alpha < 1, jnp.minimum(b, 1e4), b)
     root = jnp.sqrt(capped)
     h = hypotenuse(errors, root) / root
 
@@ -83,15 +116,7 @@ def _general_robust(errors: Array, alpha: Array) -> Array:
     q = squares / b
     # log(1 + q) is 2 artanh(q / (2 + q)), and the derivative of this series with respect to α does not cancel.
     artanh = polynomial([1 / n for n in range(1, 35, 2)], jnp.square(q / (2 + q)))
-    g = jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
-
-    below_1, infinite = alpha < 1, alpha == -jnp.inf
-    s = jnp.where(infinite, -1, jnp.where(infinite, 0, alpha) / b)
-    values_below_1 = exponential_growth(g, jnp.where(below_1, s, 0))
-
-    alpha, b = jnp.where(below_1, 1, alpha), jnp.where(below_1, 1, b)
-    values_from_1 = (jnp.square(quotient(errors, h)) * h**alpha + b * jnp.expm1(jnp.sign(alpha - 2) * g)) / alpha
-    return jnp.where(parabola, errors * (errors / 2), jnp.where(below_1, values_below_1, values_from_1))
+    return h, jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
 
 
 @loss_function(domains={"cutoff": POSITIVE})

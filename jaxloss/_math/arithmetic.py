@@ -100,7 +100,44 @@ def quotient(x: Float[Array, "*#shape"], y: Float[Array, "*#shape"]) -> Float[Ar
 @quotient.defjvp
 def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     result = quotient(*primals)
-    return result, quotient(tangents[0] - result * tangents[1], primals[1])
+    return result, over(tangents[0] - result * tangents[1], primals[1])
+
+
+def over(tangent: Float[Array, "*#shape"], x: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
+    """A tangent divided by x, in a rule. The next derivative too is computed without x²."""
+    # JAX transposes a division by its own rule, and that has x² in it. So x is scaled to about 1 by a power of 2 first:
+    # by a product, as XLA makes one division of two.
+    info = jnp.finfo(x.dtype)
+    size = jnp.clip(jnp.abs(jax.lax.stop_gradient(x)), info.tiny, info.max / 4)
+    scale = jax.lax.reduce_precision(1 / size, info.nexp, 0)
+    return tangent / (x * scale) * scale
+
+
+@jax.custom_jvp
+def log(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The logarithm. None of its derivatives is computed from x², which may underflow."""
+    return jnp.log(x)
+
+
+@log.defjvp
+def _log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return log(*primals), over(tangents[0], primals[0])
+
+
+@jax.custom_jvp
+def times(weight: Float[Array, "*#shape"], term: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
+    """A weight times a term that may be infinite, or have an infinite derivative; 0 where the weight is 0.
+
+    So a weight of 0 is the same as none. But the derivative with respect to the weight is the term there too.
+    """
+    return weight * jnp.where(weight == 0, bounded(term), term)
+
+
+@times.defjvp
+def _times_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    weight, term = primals
+    by_term = jnp.where(weight == 0, 0, weight * tangents[1])
+    return times(weight, term), by_term + tangents[0] * bounded(term)
 
 
 def ratio(part: Float[Array, "*#shape"], whole: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:

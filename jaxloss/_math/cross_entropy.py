@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import finite, left_out, masked, with_impossible
 from .dtypes import Scalar
-from .exponentials import Exponentials, beside_labels, beside_leaders, largest, leaders, probabilities
+from .exponentials import Exponentials, beside_labels, beside_leaders, largest, leaders, probabilities, softmax
 from .passes import Limits, at_labels, class_sum, is_below_one, limits_of
 from .softmax import nll_and_log_total, selected_scores, weights_of_labels
 from .target_sums import target_sums
@@ -129,8 +129,7 @@ def _nll_of_probabilities_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...
         of_leader = rest * exponentials.probability - (whole - rest) * exponentials.complement
         slopes = jnp.where(is_leader, of_leader[..., None], whole[..., None] * shares - targets)
         by_values = by_values + jnp.sum(slopes * logits_tangent, axis=-1)
-        shares = jnp.where(is_leader, exponentials.probability[..., None], shares)
-        by_log_total = jnp.sum(shares * logits_tangent, axis=-1)
+        by_log_total = jnp.sum(softmax(exponentials, every) * logits_tangent, axis=-1)
     if not isinstance(targets_tangent, SymbolicZero):
         scores, ruled_out = finite(rows.logits)
         terms = log_total[..., None] + 2 * (top[..., None] / 2 - scores / 2)
@@ -143,4 +142,4 @@ _nll_of_probabilities.defjvp(_nll_of_probabilities_jvp, symbolic_zeros=True)
 
 
 def _targets_of_others(limits: Limits, every: Array, targets: Array) -> Array:
-    return is_below_one(jax.lax.stop_gradient(every), limits) * targets
+    return is_below_one(every, limits) * targets

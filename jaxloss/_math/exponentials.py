@@ -113,7 +113,7 @@ def beside_leaders(
 
 
 def _below_one(limits: Limits, every: Array) -> Array:
-    return is_below_one(jax.lax.stop_gradient(every), limits) * every
+    return is_below_one(every, limits) * every
 
 
 def leaders(exponentials: Exponentials, every: Float[Array, "*batch classes"]) -> Bool[Array, "*batch classes"]:
@@ -144,6 +144,12 @@ def _exponentials_of_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) ->
 def _of_counted(rows: Array, counted: ArrayLike | None) -> Array:
     """Rows with 0 in those that do not count."""
     return rows if counted is None else masked(rows, jnp.broadcast_to(counted, rows.shape[:-1])[..., None])
+
+
+def softmax(exponentials: Exponentials, every: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+    """All probabilities, from what `beside_leaders` returned. Their derivatives too are exact."""
+    others = probabilities(exponentials)
+    return jnp.where(leaders(exponentials, every), exponentials.probability[..., None], others)
 
 
 @jax.custom_jvp

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from .arithmetic import bounded, finite, poison, power_by_log
+from .arithmetic import bounded, finite, log, over, poison, power_by_log, quotient
 from .dtypes import Scalar
 from .passes import label_mask
 from .softmax import normalizer, selected_scores
+from .special import sigmoid, softplus
 
 
 def log_odds_of_labels(
@@ -44,10 +45,10 @@ def _log_odds_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
     (logits,), (tangent,) = primals, tangents
     odds = log_odds(logits)
     _, is_top = _top(logits)
-    complements = jax.nn.sigmoid(-odds)
+    complements = sigmoid(-odds)
     vanishing = complements < jnp.finfo(odds.dtype).tiny
-    others = _sums_of_others(jax.nn.sigmoid(odds) * tangent, is_top)
-    return odds, tangent - others / jnp.where(vanishing, 1, complements)
+    others = _sums_of_others(sigmoid(odds) * tangent, is_top)
+    return odds, tangent - over(others, jnp.where(vanishing, 1, complements))
 
 
 def _top(logits: Array) -> tuple[Array, Array]:
@@ -61,18 +62,20 @@ def _sums_of_others(terms: Array, is_top: Array) -> Array:
     """For each class, the sum of the terms of all other classes.
 
     The classes with the largest logit have a sum of their own. Otherwise a term that is nearly the whole sum would be
-    subtracted from it, and only rounding errors would remain.
+    subtracted from it, and only rounding errors would remain. A single one is not even subtracted from itself, for the
+    sake of the transpose.
     """
     top_sum = jnp.sum(jnp.where(is_top, terms, 0), axis=-1, keepdims=True)
     rest = jnp.sum(jnp.where(is_top, 0, terms), axis=-1, keepdims=True)
-    return jnp.where(is_top, rest + (top_sum - terms), top_sum + (rest - terms))
+    ties = jnp.sum(is_top, axis=-1, keepdims=True) > 1
+    return jnp.where(is_top, rest + jnp.where(ties, top_sum - terms, 0), top_sum + (rest - terms))
 
 
 def focal(odds: Float[Array, "*shape"], gamma: Scalar) -> Float[Array, "*shape"]:
     """-(1 - p)^gamma log p, from the log-odds of p."""
     factor_odds = constant_where_saturated(odds)
-    factor = power_by_log(jax.nn.sigmoid(-factor_odds), -jax.nn.softplus(factor_odds), gamma)
-    return factor * jax.nn.softplus(-odds)
+    factor = power_by_log(sigmoid(-factor_odds), -softplus(factor_odds), gamma)
+    return factor * softplus(-odds)
 
 
 def constant_where_saturated(odds: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -83,3 +86,33 @@ def constant_where_saturated(odds: Float[Array, "*shape"]) -> Float[Array, "*sha
     """
     saturated = jnp.abs(odds) > -2 * math.log(jnp.finfo(odds.dtype).tiny)
     return jnp.where(saturated, jax.lax.stop_gradient(odds), odds)
+
+
+def shifted_focal(scores: Float[Array, "*shape"], gamma: Scalar, clip: Scalar) -> Float[Array, "*shape"]:
+    """-m^gamma log(1 - m) with m = max(0, p - clip) and p = σ(scores)."""
+    factor_scores = constant_where_saturated(scores)
+    complements = sigmoid(-factor_scores)
+    # A sigmoid near 1 has an inexact derivative, so there p is 1 - σ(-s).
+    shifted = jnp.where(factor_scores > 0, (1 - clip) - complements, sigmoid(factor_scores) - clip)
+    clipped = shifted <= 0
+    shifted = jnp.where(clipped, 0.5, shifted)
+    small = shifted < 0.5
+    nll_of_large = _nll_of_remaining(scores, jnp.asarray(clip, scores.dtype))
+    nll = jnp.where(small, -jnp.log1p(-jnp.where(small, shifted, 0)), nll_of_large)
+    return jnp.where(clipped, 0, power_by_log(shifted, log(shifted), gamma) * nll)
+
+
+@jax.custom_jvp
+def _nll_of_remaining(scores: Array, clip: Array) -> Array:
+    """-log(σ(-s) + clip), which is 1 - m. If clip is 0 the sum may vanish: its log is then -s."""
+    remaining = sigmoid(-scores) + clip
+    vanishing = remaining < jnp.finfo(scores.dtype).tiny
+    return jnp.where(vanishing, scores, -jnp.log(jnp.where(vanishing, 1, remaining)))
+
+
+@_nll_of_remaining.defjvp
+def _nll_of_remaining_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    scores, clip = primals
+    complements = jnp.maximum(sigmoid(-scores), jnp.finfo(scores.dtype).tiny)
+    in_scores = sigmoid(scores) * quotient(complements, complements + clip)
+    return _nll_of_remaining(*primals), in_scores * tangents[0] - over(tangents[1], complements + clip)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .arithmetic import ratio
+from .arithmetic import over, ratio
 from .dtypes import Scalar
 
 
@@ -70,7 +70,8 @@ def _dissimilarity_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) 
     denominator = both + errors + smooth_dr
     dissimilarity, similarity = _dissimilarity(*primals), ratio(both + smooth_nr, denominator)
     numerator_tangent = similarity * (errors_tangent + dr_tangent) - dissimilarity * both_tangent - nr_tangent
-    return dissimilarity, ratio(numerator_tangent, denominator)
+    nothing = denominator < jnp.finfo(denominator.dtype).tiny
+    return dissimilarity, jnp.where(nothing, 0, over(numerator_tangent, jnp.where(nothing, 1, denominator)))
 
 
 def inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:

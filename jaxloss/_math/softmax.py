@@ -7,7 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from .dtypes import widened
-from .exponentials import Exponentials, beside_labels, beside_leaders, exponentials_of, largest, leaders, probabilities
+from .exponentials import (
+    Exponentials,
+    beside_labels,
+    beside_leaders,
+    exponentials_of,
+    largest,
+    leaders,
+    probabilities,
+    softmax,
+)
 from .passes import at_labels, label_mask
 
 
@@ -74,8 +83,20 @@ def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*b
     Both are 0 for a row whose classes are all ruled out.
     """
     top = largest(logits)
+    return top, _log_total(logits, top)
+
+
+@jax.custom_jvp
+def _log_total(logits: Array, top: Array) -> Array:
     total = jnp.sum(exponentials_of(logits, logits, top), axis=-1)
-    return top, jnp.log(jnp.where(total == 0, 1, total))
+    return jnp.log(jnp.where(total == 0, 1, total))
+
+
+@_log_total.defjvp
+def _log_total_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    logits, top = primals
+    probs = softmax(*beside_leaders(logits, logits, top))
+    return _log_total(*primals), jnp.sum(probs * tangents[0], axis=-1)
 
 
 @jax.custom_jvp

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .arithmetic import polynomial, quotient
+from .arithmetic import log, polynomial, quotient
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
@@ -48,6 +48,39 @@ def _weighted_sum(function: Callable[..., Array], nodes: np.ndarray, weights: np
     last_axis = (1,) * (columns[0].ndim - 1) + nodes.shape
     node_row, weight_row = (jnp.asarray(numbers.reshape(last_axis), columns[0].dtype) for numbers in (nodes, weights))
     return jnp.sum(weight_row * function(node_row, *columns), axis=-1)
+
+
+# --- the logistic function --------------------------------------------------------------------------------------------
+#
+# The derivative of a sigmoid is the product of both sides, neither of which is one minus the other: so it is exact on
+# both. The derivatives read the argument only: what a value shares with its gradient would be written out between them.
+
+
+@jax.custom_jvp
+def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1 / (1 + exp(-x)); its derivatives are exact on both sides."""
+    return jax.lax.logistic(x)
+
+
+@sigmoid.defjvp
+def _sigmoid_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,) = primals
+    return sigmoid(x), sigmoid(x) * sigmoid(-x) * tangents[0]
+
+
+@jax.custom_jvp
+def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + exp(x)); its derivatives are exact on both sides."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,) = primals
+    return softplus(x), sigmoid(x) * tangents[0]
+
+
+# --- differences that cancel ------------------------------------------------------------------------------------------
 
 
 @jax.custom_jvp
@@ -135,6 +168,19 @@ def entropy_gap(
     near = jnp.abs(difference) < p / 2
     excess = jnp.where(near, difference, 0) / jnp.where(near, p, 1)
     return jnp.where(near, p * exp_excess(jnp.log1p(excess)), difference - p * jnp.where(near, 0, log_ratio))
+
+
+@jax.custom_jvp
+def log_gap(targets: Float[Array, "*shape"], log_predictions: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The term t (log t - s) for t > 0. In its derivatives no product of t and 1/t² occurs, which may overflow."""
+    return targets * (log(targets) - log_predictions)
+
+
+@log_gap.defjvp
+def _log_gap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    targets, log_predictions = primals
+    in_targets = log(targets) - log_predictions + 1
+    return log_gap(*primals), in_targets * tangents[0] - targets * tangents[1]
 
 
 def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
