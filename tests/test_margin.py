@@ -1,6 +1,7 @@
 """Margin losses of vectors that vanish or coincide, of any length, and of equal scores."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -88,3 +89,53 @@ def test_a_coordinate_on_which_points_agree_has_subgradient_zero(coordinates: tu
 def test_ranking_of_equal_scores_has_the_gradient_of_the_slope(target: int) -> None:
     slopes = jax.grad(jaxloss.margin_ranking_loss, argnums=(0, 1))(np.float64(2), np.float64(2), np.int32(target))
     assert slopes == (-target, target)
+
+
+# --- the ends of the range --------------------------------------------------------------------------------------------
+
+BOUNDED = {
+    "cosine_similarity": (lambda x, y: jaxloss.cosine_similarity(x, y), -1.0, 1.0),
+    "cosine_distance": (lambda x, y: jaxloss.cosine_distance(x, y, reduction="none"), 0.0, 2.0),
+    "cosine_embedding_loss": (
+        lambda x, y: jaxloss.cosine_embedding_loss(x, y, np.ones(len(x), x.dtype), reduction="none"),
+        0.0,
+        2.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e25, 1e38])
+@pytest.mark.parametrize("loss", BOUNDED)
+def test_what_is_made_of_a_cosine_stays_in_its_bounds(loss: str, size: float) -> None:
+    rng = np.random.default_rng(0)
+    of_vectors, least, greatest = BOUNDED[loss]
+    for features in (1, 2, 3, 7):
+        vectors = size * np.clip(rng.normal(size=(1000, features)), -3, 3)
+        factors = rng.choice([1.0, -1.0, 0.5, -0.25], size=(1000, 1))
+        found = np.asarray(of_vectors(*(x.astype(np.float32) for x in (vectors, factors * vectors))))
+        assert ((found >= least) & (found <= greatest)).all()
+        np.testing.assert_allclose(found, np.where(factors[:, 0] > 0, *((0, 2) if least == 0 else (1, -1))), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jax.numpy.bfloat16])
+def test_components_whose_inverse_is_no_normal_number(dtype: Any) -> None:
+    x1, x2 = np.array([8.6e37, 0.0], dtype), np.array([1.0, 1.0], dtype)
+    value, slopes = jax.value_and_grad(jaxloss.cosine_similarity, argnums=(0, 1))(x1, x2)
+    np.testing.assert_allclose(value, math.sqrt(0.5), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(slopes[1], float), [math.sqrt(1 / 8), -math.sqrt(1 / 8)], rtol=1e-2)
+
+
+HUGE = 3e38
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "expected"),
+    [([1.0, 1.0], [HUGE, HUGE], 0.0), ([HUGE, HUGE], [1.0, 1.0], math.inf), ([HUGE, 0.0], [HUGE, HUGE], 0.0)],
+)
+def test_triplets_with_a_distance_beyond_float32(positive: list[float], negative: list[float], expected: float) -> None:
+    triplet = [np.array([x], np.float32) for x in ([0.0, 0.0], positive, negative)]
+    value, slopes = jax.value_and_grad(jaxloss.triplet_margin_loss, argnums=(0, 1, 2))(*triplet)
+    assert value == expected
+    for slope in slopes:
+        assert np.isfinite(slope).all()
+        assert expected > 0 or not slope.any()

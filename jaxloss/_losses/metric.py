@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -159,8 +160,8 @@ def cosine_embedding_loss(
         PyTorch, torch.nn.CosineEmbeddingLoss, 2016.
     """
     x1, x2, targets = rowwise_inputs(where, axis, x1=x1, x2=x2, per_row={"targets": targets})
-    similarity = cosine(poison(jnp.abs(targets) == 1)[..., None] * x1, x2)
-    values = jnp.where(targets > 0, 1 - similarity, hinge(similarity - margin))
+    x1 = poison(jnp.abs(targets) == 1)[..., None] * x1
+    values = jnp.where(targets > 0, one_minus_cosine(x1, x2, 0.0), hinge(cosine(x1, x2) - margin))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -261,7 +262,13 @@ def triplet_margin_loss(
     anchors, positives, negatives = rowwise_inputs(
         where, axis, anchors=anchors, positives=positives, negatives=negatives
     )
-    values = _triplet(anchors, positives, negatives, lambda x, y: norm(x - y + eps, p), margin, swap=swap)
+    # Distances in units in which none of them overflows, so that also the difference of two huge ones is right.
+    unit = 2.0 ** (3 + math.ceil(math.log2(anchors.shape[-1]) / p))
+
+    def distance(x: Array, y: Array) -> Array:
+        return norm(x / unit - y / unit + eps / unit, p)
+
+    values = _triplet(anchors, positives, negatives, distance, margin, swap=swap, unit=unit)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -273,11 +280,12 @@ def _triplet(
     margin: Scalar,
     *,
     swap: bool,
+    unit: float = 1.0,
 ) -> Array:
     near, far = distance(anchors, positives), distance(anchors, negatives)
     if swap:
         far = jnp.minimum(far, distance(positives, negatives))
-    return hinge(margin + (near - far))
+    return hinge(margin + unit * (near - far))
 
 
 @loss_function()

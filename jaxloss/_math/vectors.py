@@ -26,13 +26,14 @@ def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scal
     Vectors that are not longer than `eps` are divided by `eps`. If one vector is zero and `eps` is 0, the cosine and
     its gradient are 0.
     """
-    return jnp.sum(_direction(x1, eps)[0] * _direction(x2, eps)[0], axis=-1)
+    return _bounded_cosine(jnp.sum(_direction(x1, eps)[0] * _direction(x2, eps)[0], axis=-1))
 
 
 def one_minus_cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar) -> Float[Array, "*batch"]:
     """One minus `cosine`, as half the squared distance of the directions, which keeps its digits near 0."""
     (direction1, missing1), (direction2, missing2) = _direction(x1, eps), _direction(x2, eps)
-    return (jnp.sum(jnp.square(direction1 - direction2), axis=-1) + missing1 + missing2) / 2
+    halves = (jnp.sum(jnp.square(direction1 - direction2), axis=-1) + missing1 + missing2) / 2
+    return halves + jax.lax.stop_gradient(jnp.minimum(halves, 2) - halves)
 
 
 def cosines(x: Float[Array, "n features"]) -> Float[Array, "n n"]:
@@ -41,7 +42,13 @@ def cosines(x: Float[Array, "n features"]) -> Float[Array, "n n"]:
     # Both axes of the product are the rows of x, and an explicit mesh axis can shard only one of them.
     sharding = jax.sharding.PartitionSpec(jax.typeof(x).sharding.spec[0], None) if _is_sharded(x) else None
     # By default accelerators round the factors of a product, and a small temperature would magnify the errors.
-    return jnp.einsum("if,jf->ij", directions, directions, precision="highest", out_sharding=sharding)
+    products = jnp.einsum("if,jf->ij", directions, directions, precision="highest", out_sharding=sharding)
+    return _bounded_cosine(products)
+
+
+def _bounded_cosine(products: Array) -> Array:
+    """Products of directions without the rounding that takes them out of [-1, 1]. The derivatives stay."""
+    return products + jax.lax.stop_gradient(jnp.clip(products, -1, 1) - products)
 
 
 def unsharded(x: Array) -> Array:
@@ -73,15 +80,16 @@ def _direction(x: Float[Array, "*batch n"], eps: Scalar) -> tuple[Float[Array, "
 def _scaled(
     x: Float[Array, "*batch n"], least: Scalar = 0.0
 ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch 1"], Bool[Array, "*batch"]]:
-    """Vectors divided by their largest absolute entry, or by `least` if that is larger.
+    """Vectors divided by about their largest absolute entry, or by `least` if that is larger.
 
-    Without the division, squares of 1e-25 or 1e25 would leave float32.
+    Without the division, squares of 1e-25 or 1e25 would leave float32. The inverse of the divisor has to be a normal
+    number, since it may be what XLA multiplies by.
 
     Returns:
         The divided vectors, with ones for a zero vector; the divisors, constant when differentiating, as they cancel
         out of every result; and a mask of the zero vectors.
     """
     scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0), least)
-    scale = jax.lax.stop_gradient(scale)
+    scale = jnp.minimum(jax.lax.stop_gradient(scale), 1 / jnp.finfo(x.dtype).tiny)
     zero = scale < jnp.finfo(x.dtype).tiny
     return jnp.where(zero, 1, x) / jnp.where(zero, 1, scale), scale, zero[..., 0]
