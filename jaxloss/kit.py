@@ -4,6 +4,7 @@
 """
 
 from ._kit import AT_LEAST_ONE as AT_LEAST_ONE
+from ._kit import LOG_PROBABILITIES as LOG_PROBABILITIES
 from ._kit import NON_NEGATIVE as NON_NEGATIVE
 from ._kit import POSITIVE as POSITIVE
 from ._kit import PROBABILITY as PROBABILITY

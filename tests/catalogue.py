@@ -111,11 +111,12 @@ LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLAS
 _LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
 LOGITS = Input(_normal(CLASSES, scale=2.0), _rows(*_LOGIT_ROWS, [1e38, -1e38]), awkward.class_logits)
 WEIGHTED_LOGITS = replace(LOGITS, edges=_rows(*_LOGIT_ROWS))  # three times 2e38 is beyond float32
-LOG_PROBS = Input(
+UNNORMALISED = Input(
     lambda rng, batch: np.log(softmax(rng.normal(size=(*batch, CLASSES)))),
     _rows([-1.6], [0.0, -np.inf, -1e30]),
     awkward.log_probs,
 )
+LOG_PROBS = replace(UNNORMALISED, invalid=2.0)
 SCORES = replace(LOGITS, edges=_rows([0.0], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]))
 SIMPLEX = Input(
     lambda rng, batch: softmax(rng.normal(size=(*batch, CLASSES))),
@@ -365,6 +366,7 @@ CATALOGUE = [
     call(jaxloss.nll_loss, LOG_PROBS, LABEL),
     call(jaxloss.nll_loss, LOG_PROBS, LABEL, class_weights=CLASS_WEIGHTS, ignore_index=1),
     call(jaxloss.binary_cross_entropy, PROB, PROB),
+    call(jaxloss.binary_cross_entropy, PROB, BIT, label_smoothing=0.1),
     call(jaxloss.binary_cross_entropy_with_logits, LOGIT, PROB),
     call(jaxloss.binary_cross_entropy_with_logits, LOGIT, BIT, pos_weight=3.0, label_smoothing=0.1),
     call(jaxloss.multilabel_soft_margin_loss, LOGITS, BITS),
@@ -375,8 +377,10 @@ CATALOGUE = [
     # Focal.
     call(jaxloss.sigmoid_focal_loss, LOGIT, PROB),
     call(jaxloss.sigmoid_focal_loss, LOGIT, BIT, alpha=0.25, gamma=0.5),
+    call(jaxloss.sigmoid_focal_loss, LOGIT, BIT, label_smoothing=0.1),
     call(jaxloss.softmax_focal_loss, LOGITS, LABEL),
     call(jaxloss.softmax_focal_loss, WEIGHTED_LOGITS, LABEL, gamma=0.5, class_weights=CLASS_WEIGHTS),
+    call(jaxloss.softmax_focal_loss, LOGITS, LABEL, label_smoothing=0.1),
     call(jaxloss.softmax_focal_loss, WEIGHTED_LOGITS, DISTRIBUTION, gamma=0.5, class_weights=CLASS_WEIGHTS),
     call(jaxloss.poly_cross_entropy, LOGITS, LABEL),
     call(jaxloss.poly_cross_entropy, LOGITS, DISTRIBUTION, poly_weight=-1.0),
@@ -425,7 +429,7 @@ CATALOGUE = [
     # Divergence.
     call(jaxloss.kl_div, LOG_PROBS, PREDICTED),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),
-    call(jaxloss.generalized_kl_div, LOG_PROBS, AMOUNTS),
+    call(jaxloss.generalized_kl_div, UNNORMALISED, AMOUNTS),
     call(jaxloss.js_div, LOG_PROBS, PREDICTED),
     call(jaxloss.js_div, LOG_PROBS, LOG_PROBS, beta=0.3, log_target=True),
     call(jaxloss.js_div, LOG_PROBS, PREDICTED, beta=0.0, exempt=("option_derivatives",)),  # it jumps there

@@ -345,12 +345,13 @@ def nll_loss(
     return weighted(-weight * log_probs[labels], labels, class_weights)
 
 
-def binary_cross_entropy(probs: Exact, targets: Exact) -> Exact:
+def binary_cross_entropy(probs: Exact, targets: Exact, label_smoothing: Number = 0) -> Exact:
     def bounded_log(x: Exact) -> Exact:
         y = log(x)
         return y if y > -100 else kink(-100, x)
 
-    return -targets * bounded_log(probs) - (1 - targets) * bounded_log(1 - probs)
+    smooth = (1 - label_smoothing) * targets + label_smoothing / MP.mpf(2)
+    return -smooth * bounded_log(probs) - (1 - smooth) * bounded_log(1 - probs)
 
 
 def binary_cross_entropy_with_logits(
@@ -396,12 +397,15 @@ def adaptive_log_softmax_with_loss(
 # --- focal ------------------------------------------------------------------------------------------------------------
 
 
-def sigmoid_focal_loss(logits: Exact, targets: Exact, alpha: Number | None = None, gamma: Number = 2) -> Exact:
+def sigmoid_focal_loss(
+    logits: Exact, targets: Exact, alpha: Number | None = None, gamma: Number = 2, label_smoothing: Number = 0
+) -> Exact:
     if absolute(logits) == INF:
         return binary_cross_entropy_with_logits(logits, targets)
-    wrong = targets * sigmoid(-logits) + (1 - targets) * sigmoid(logits)
-    balance = 1 if alpha is None else targets * alpha + (1 - targets) * (1 - alpha)
-    return balance * wrong**gamma * binary_cross_entropy_with_logits(logits, targets)
+    smooth = (1 - label_smoothing) * targets + label_smoothing / MP.mpf(2)
+    wrong = smooth * sigmoid(-logits) + (1 - smooth) * sigmoid(logits)
+    balance = 1 if alpha is None else smooth * alpha + (1 - smooth) * (1 - alpha)
+    return balance * wrong**gamma * binary_cross_entropy_with_logits(logits, smooth)
 
 
 def softmax_focal_loss(
@@ -410,6 +414,7 @@ def softmax_focal_loss(
     gamma: Number = 2,
     class_weights: Numbers | None = None,
     ignore_index: int | None = -100,
+    label_smoothing: Number = 0,
 ) -> Exact | Part:
     if labels == ignore_index:
         return IGNORED
@@ -417,9 +422,10 @@ def softmax_focal_loss(
         return weighted(IMPOSSIBLE, labels, class_weights)
     targets, probs, log_z = probabilities(labels), softmax(logits), log_normalizer(logits)
     weights = class_weights or [1] * len(logits)
-    wrong = {k: total(p for j, p in enumerate(probs) if j != k) for k in targets}
-    present = (k for k in targets if logits[k] > -INF)
-    value = total(weights[k] * targets[k] * wrong[k] ** gamma * (log_z - logits[k]) for k in present)
+    present = [k for k, logit in enumerate(logits) if logit > -INF]
+    shares = {k: (1 - label_smoothing) * targets.get(k, 0) + label_smoothing / MP.mpf(len(present)) for k in present}
+    wrong = {k: total(p for j, p in enumerate(probs) if j != k) for k in present}
+    value = total(weights[k] * shares[k] * wrong[k] ** gamma * (log_z - logits[k]) for k in present)
     return weighted(value, labels, class_weights)
 
 
@@ -807,8 +813,8 @@ def generalized_dice_loss(
     if not of_classes:
         return IGNORED
     sizes = [true for *_, true in of_classes if true]
-    least = smallest(sizes) if sizes else 1
-    shares: Numbers = [(least / true) ** 2 if true else 1 for *_, true in of_classes]
+    least = smallest(sizes) if sizes else 0
+    shares: Numbers = [(least / true) ** 2 if true else bool(sizes) for *_, true in of_classes]
     if class_weights is not None:
         shares = [share * weight for share, weight in zip(shares, class_weights, strict=True)]
     both, predicted, true = (dot(shares, sums) for sums in zip(*of_classes, strict=True))

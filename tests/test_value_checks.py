@@ -54,3 +54,38 @@ def test_elsewhere_a_check_leaves_nothing_in_the_program() -> None:
     operations = [re.findall(r" = \S+ ([\w-]+)\(", program) for program in programs]
     assert operations[0] == operations[1]
     assert operations[0]
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------------------
+
+ROWS = np.array([[2.0, -1.0, 0.5], [0.0, 1.0, -3.0]])
+MISTAKES = {
+    "probabilities": np.asarray(jax.nn.softmax(ROWS)),
+    "logits": ROWS,
+    "negative logits": ROWS - 5.0,
+}
+OF_LOGS = {
+    "nll_loss: log_probs": lambda logs, **o: jaxloss.nll_loss(logs, np.array([0, 1]), **o),
+    "kl_div: log_predictions": lambda logs, **o: jaxloss.kl_div(logs, np.full((2, 3), 1 / 3), **o),
+    "kl_div: targets": lambda logs, **o: jaxloss.kl_div(np.log(np.full((2, 3), 1 / 3)), logs, log_target=True, **o),
+    "js_div: log_predictions": lambda logs, **o: jaxloss.js_div(logs, np.full((2, 3), 1 / 3), **o),
+    "js_div: targets": lambda logs, **o: jaxloss.js_div(np.log(np.full((2, 3), 1 / 3)), logs, log_target=True, **o),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("argument", OF_LOGS)
+def test_what_is_no_log_probability_is_found(argument: str, mistake: str) -> None:
+    call = OF_LOGS[argument]
+    run = jax.jit(checkify.checkify(call, errors=checkify.user_checks))
+    with pytest.raises(checkify.JaxRuntimeError, match=f"^{argument} must be log-probabilities of a distribution"):
+        run(MISTAKES[mistake])[0].throw()
+    masked = jax.jit(checkify.checkify(lambda logs: call(logs, where=np.array(False)), errors=checkify.user_checks))
+    masked(MISTAKES[mistake])[0].throw()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("argument", OF_LOGS)
+def test_log_probabilities_in_half_precision_are_some(argument: str, dtype: str) -> None:
+    logs = jax.nn.log_softmax(jnp.asarray(3 * np.random.default_rng(0).normal(size=(2, 3)), dtype))
+    jax.jit(checkify.checkify(OF_LOGS[argument], errors=checkify.user_checks))(logs)[0].throw()

@@ -1,6 +1,7 @@
 """How a loss is called: its arguments, its inputs and its reduction. There is no maths here."""
 
 from .checks import AT_LEAST_ONE as AT_LEAST_ONE
+from .checks import LOG_PROBABILITIES as LOG_PROBABILITIES
 from .checks import NON_NEGATIVE as NON_NEGATIVE
 from .checks import POSITIVE as POSITIVE
 from .checks import PROBABILITY as PROBABILITY

@@ -1,5 +1,6 @@
 """Errors of one line that name the loss, and checks of values that only `checkify` sees."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,10 +20,17 @@ from jaxtyping import Array, Bool
 
 
 class Domain(NamedTuple):
-    """The values an argument may take: checked by `checkify`, free otherwise."""
+    """The values an argument may take: checked by `checkify`, free otherwise.
+
+    Attributes:
+        description: What they are, for messages: "must be …".
+        contains: Whether an array lies in it, entry by entry.
+        harmless: What an excluded entry of an array is replaced by.
+    """
 
     description: str
     contains: Callable[[Any], Any]
+    harmless: Callable[[Array], float] = lambda _: 1.0
 
 
 PROBABILITY = Domain("in [0, 1]", lambda x: (x >= 0) & (x <= 1))
@@ -30,6 +38,18 @@ SIGN = Domain("-1 or 1", lambda x: jnp.abs(x) == 1)
 NON_NEGATIVE = Domain("non-negative", lambda x: x >= 0)
 AT_LEAST_ONE = Domain("at least 1", lambda x: x >= 1)
 POSITIVE = Domain("positive", lambda x: x > 0)
+
+
+def _are_log_probabilities(rows: Array) -> Array:
+    total = jnp.sum(jnp.exp(jnp.minimum(rows, 0)), axis=-1, keepdims=True)
+    return (rows <= 1e-3) & (jnp.abs(total - 1) <= 0.05)  # as exact as half precision is
+
+
+LOG_PROBABILITIES = Domain(
+    "log-probabilities of a distribution, as of log_softmax",
+    _are_log_probabilities,
+    lambda rows: -math.log(rows.shape[-1]),
+)
 
 
 @dataclass(frozen=True)

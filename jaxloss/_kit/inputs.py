@@ -71,7 +71,9 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
         mask = broadcastable("where", where, shape)
         for name, array in arrays.items():
             # 1 is a probability, a variance, a logit, a sign; 0 is a class of every label.
-            harmless = 1 if jnp.issubdtype(array.dtype, jnp.floating) else 0
+            domain = tracing().domains.get(name)
+            floating = 1.0 if domain is None else domain.harmless(array)
+            harmless = floating if jnp.issubdtype(array.dtype, jnp.floating) else 0
             aligned = jnp.expand_dims(mask, tuple(range(mask.ndim, array.ndim))) if mask.ndim else mask
             arrays[name] = jnp.where(aligned, array, harmless)
     for name, array in arrays.items():

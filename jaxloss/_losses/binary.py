@@ -71,13 +71,15 @@ def binary_cross_entropy_with_logits(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     pos_weight = per_class(logits, pos_weight=pos_weight)
-    if not left_out(label_smoothing):
-        smoothed = (1 - label_smoothing) * targets + label_smoothing / 2
-        # A smoothed target is never exactly 0 or 1, so every infinite logit would make the loss inf.
-        targets = jnp.where(jnp.isinf(logits), targets, smoothed)
+    # A smoothed target is never exactly 0 or 1, so every infinite logit would make the loss inf.
+    targets = jnp.where(jnp.isinf(logits), targets, _smoothed(targets, label_smoothing))
     values, impossible = _binary_nll(logits, targets, pos_weight)
     values = with_impossible(values, impossible)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _smoothed(targets: Array, label_smoothing: Scalar) -> Array:
+    return targets if left_out(label_smoothing) else (1 - label_smoothing) * targets + label_smoothing / 2
 
 
 def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) -> tuple[Array, Array]:
@@ -141,11 +143,12 @@ def multilabel_soft_margin_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"probs": PROBABILITY, "targets": PROBABILITY})
+@loss_function(domains={"probs": PROBABILITY, "targets": PROBABILITY, "label_smoothing": PROBABILITY})
 def binary_cross_entropy(
     probs: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
     *,
+    label_smoothing: Scalar = 0.0,
     where: Mask | None = None,
     weights: Weights | None = None,
     reduction: Reduction = "mean",
@@ -160,6 +163,7 @@ def binary_cross_entropy(
     Args:
         probs: Probabilities of yes, in [0, 1], any shape.
         targets: Probabilities of yes, or 0 and 1, of the shape of `probs`.
+        label_smoothing: Share, in [0, 1], by which targets move towards 1/2.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -175,6 +179,7 @@ def binary_cross_entropy(
         Good, Rational decisions, 1952.
     """
     probs, targets = elementwise_inputs(where, probs=probs, targets=targets)
+    targets = _smoothed(targets, label_smoothing)
     values = times(-targets, _bounded_log(probs)) + times(targets - 1, _bounded_log_complement(probs))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -229,13 +234,21 @@ def soft_margin_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"targets": PROBABILITY, "alpha": PROBABILITY, "gamma": NON_NEGATIVE})
+@loss_function(
+    domains={
+        "targets": PROBABILITY,
+        "alpha": PROBABILITY,
+        "gamma": NON_NEGATIVE,
+        "label_smoothing": PROBABILITY,
+    }
+)
 def sigmoid_focal_loss(
     logits: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
     *,
     alpha: Scalar | None = None,
     gamma: Scalar = 2.0,
+    label_smoothing: Scalar = 0.0,
     where: Mask | None = None,
     weights: Weights | None = None,
     reduction: Reduction = "mean",
@@ -254,6 +267,7 @@ def sigmoid_focal_loss(
         targets: Probabilities of yes, or 0 and 1, of the shape of `logits`.
         alpha: Weight of yes, in [0, 1]; the weight of no is 1 - alpha. None gives both the weight 1.
         gamma: Exponent, not negative; a larger one gives less weight to entries that are predicted well.
+        label_smoothing: Share, in [0, 1], by which targets move towards 1/2; not where a logit is infinite.
         where, weights, reduction: As in `jaxloss.reduce`, per entry.
 
     Returns:
@@ -270,6 +284,7 @@ def sigmoid_focal_loss(
     """
     logits, targets = elementwise_inputs(where, logits=logits, targets=targets)
     infinite = jnp.isinf(logits)
+    targets = jnp.where(infinite, targets, _smoothed(targets, label_smoothing))
     scores, yes, no = jnp.where(infinite, 0, logits), targets, 1 - targets
     nll = yes * softplus(-scores) + no * softplus(scores)
     factor_scores = constant_where_saturated(scores)

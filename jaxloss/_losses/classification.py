@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
 from .._kit import (
+    LOG_PROBABILITIES,
     NON_NEGATIVE,
     PROBABILITY,
     Label,
@@ -23,12 +24,12 @@ from .._kit import (
     require_shape,
     rows_with_labels,
 )
-from .._math.arithmetic import finite, with_impossible
+from .._math.arithmetic import finite, left_out, with_impossible
 from .._math.cross_entropy import cross_entropy_of_rows, shielded_rows
 from .._math.dtypes import Scalar
 from .._math.odds import focal, log_odds, log_odds_of_labels
 from .._math.passes import at_labels
-from .._math.softmax import weights_of_labels
+from .._math.softmax import count_classes, weights_of_labels
 from .._math.special import exponential_growth, sigmoid, softplus
 
 
@@ -93,7 +94,7 @@ def cross_entropy(
     return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
 
 
-@loss_function()
+@loss_function(domains={"log_probs": LOG_PROBABILITIES})
 def nll_loss(
     log_probs: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"],
@@ -109,7 +110,8 @@ def nll_loss(
 
         -w_y log pᵧ
 
-    For models that end in a log-softmax. If you have logits, `cross_entropy` is the safer choice. A label that is
+    For models that end in a log-softmax. If you have logits, `cross_entropy` is the safer choice: here logits or
+    probabilities give a number that means nothing, which only `checkify` finds. A label that is
     neither a class nor `ignore_index` makes the loss and its gradient NaN. In PyTorch the class axis is 1.
 
     Args:
@@ -196,7 +198,7 @@ def logit_adjusted_cross_entropy(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"labels": PROBABILITY, "gamma": NON_NEGATIVE})
+@loss_function(domains={"labels": PROBABILITY, "gamma": NON_NEGATIVE, "label_smoothing": PROBABILITY})
 def softmax_focal_loss(
     logits: Float[ArrayLike, "*batch classes"],
     labels: Integer[ArrayLike, "*batch"] | Float[ArrayLike, "*batch classes"],
@@ -204,6 +206,7 @@ def softmax_focal_loss(
     gamma: Scalar = 2.0,
     class_weights: Float[ArrayLike, " classes"] | None = None,
     ignore_index: Label | None = -100,
+    label_smoothing: Scalar = 0.0,
     axis: int = -1,
     where: Mask | None = None,
     weights: Weights | None = None,
@@ -227,6 +230,7 @@ def softmax_focal_loss(
         class_weights: Multiplier of each class, shape (classes,). In the mean, each row counts with the weight of its
             label, or with Σₖ wₖ yₖ for class probabilities.
         ignore_index: Rows with this label do not count; None for no such label.
+        label_smoothing: Share, in [0, 1], of the label that is spread evenly over all classes.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
@@ -244,12 +248,20 @@ def softmax_focal_loss(
     """
     logits, labels, where = class_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     class_weights = per_class(logits, class_weights=class_weights)
-    values, label_weights = _sum_over_labels(lambda odds: focal(odds, gamma), logits, labels, class_weights)
+
+    def term(odds: Array) -> Array:
+        return focal(odds, gamma)
+
+    values, label_weights = _sum_over_labels(term, logits, labels, class_weights, label_smoothing)
     return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
 
 
 def _sum_over_labels(
-    term: Callable[[Array], Array], logits: Array, labels: Array, class_weights: Array | None = None
+    term: Callable[[Array], Array],
+    logits: Array,
+    labels: Array,
+    class_weights: Array | None = None,
+    label_smoothing: Scalar = 0.0,
 ) -> tuple[Array, Array | None]:
     """The sum over the classes of weight times label times a term of the log-odds of the class, for each row.
 
@@ -263,6 +275,11 @@ def _sum_over_labels(
         targets, ruled_out = labels if class_weights is None else class_weights * labels, logits == -jnp.inf
         values = jnp.sum(jnp.where(ruled_out, 0, targets * term(log_odds(logits))), axis=-1)
         impossible = jnp.any(ruled_out & (targets > 0), axis=-1)
+    if not left_out(label_smoothing):
+        weights = 1 if class_weights is None else class_weights
+        terms = jnp.where(logits == -jnp.inf, 0, weights * term(log_odds(logits)))
+        spread = jnp.sum(terms, axis=-1) / count_classes(logits)
+        values = (1 - label_smoothing) * values + label_smoothing * spread
     return with_impossible(values, impossible, label_weights), label_weights
 
 

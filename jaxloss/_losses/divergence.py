@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from .._kit import (
+    LOG_PROBABILITIES,
     NON_NEGATIVE,
     PROBABILITY,
     Mask,
@@ -21,10 +22,10 @@ from .._kit import (
 )
 from .._math.arithmetic import finite, with_impossible
 from .._math.dtypes import Scalar
-from .._math.special import close_log_ratio, entropy_gap, exp_excess, log_gap
+from .._math.special import close_log_ratio, entropy_gap, exp_excess, gap_of_amounts, log_gap
 
 
-@loss_function()
+@loss_function(domains={"log_predictions": LOG_PROBABILITIES})
 def kl_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -66,6 +67,7 @@ def kl_div(
         Kullback and Leibler, On information and sufficiency, 1951.
     """
     log_predictions, targets = rowwise_inputs(where, axis, log_predictions=log_predictions, targets=targets)
+    targets = _checked_targets(targets, where, log_target=log_target)
     values = jnp.sum(_kl_terms(log_predictions, targets, log_target=log_target), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -78,14 +80,20 @@ def _kl_terms(log_predictions: Array, targets: Array, *, log_target: bool) -> Ar
     return with_impossible(terms, ruled_out & ~absent)
 
 
+def _checked_targets(targets: Array, where: Mask | None, *, log_target: bool) -> Array:
+    """Targets with a check that those which count are probabilities, or the logs of some."""
+    domain = LOG_PROBABILITIES if log_target else PROBABILITY
+    valid = domain.contains(targets)
+    if where is not None:
+        valid = valid | ~jnp.broadcast_to(where, targets.shape[:-1])[..., None]
+    return check_values("targets", targets, valid, domain.description)
+
+
 def _targets_and_logs(targets: Array, *, log_target: bool) -> tuple[Array, Array, Array]:
-    """Checked targets, their logs, and a mask of the targets that are 0.
+    """Targets, their logs, and a mask of the targets that are 0.
 
     A target of 0 is replaced by 1, and its log by 0: a log of -inf would make the term or its gradient NaN.
     """
-    probs = jnp.exp(targets) if log_target else targets
-    expected = f"{'logs of ' * log_target}probabilities"
-    targets = check_values("targets", targets, PROBABILITY.contains(probs), expected)
     absent = targets == (-jnp.inf if log_target else 0)
     targets = jnp.where(absent, 0 if log_target else 1, targets)
     return (jnp.exp(targets), targets, absent) if log_target else (targets, jnp.log(targets), absent)
@@ -140,25 +148,11 @@ def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
     absent = targets == 0
     log_predictions, ruled_out = finite(log_predictions)
     predictions = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
-    terms = jnp.where(absent, predictions, _gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
+    terms = jnp.where(absent, predictions, gap_of_amounts(log_predictions, jnp.where(absent, 1, targets)))
     return with_impossible(terms, ruled_out & ~absent)
 
 
-@jax.custom_jvp
-def _gap_of_amounts(log_predictions: Array, targets: Array) -> Array:
-    """The term t (log t - x) - t + exp x, for a target t above 0."""
-    return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
-
-
-# Both slopes are simple. Autodiff would divide by the square of a tiny target.
-@_gap_of_amounts.defjvp
-def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    log_predictions, targets = primals
-    predictions_slope, targets_slope = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
-    return _gap_of_amounts(*primals), predictions_slope * tangents[0] + targets_slope * tangents[1]
-
-
-@loss_function(domains={"beta": PROBABILITY})
+@loss_function(domains={"log_predictions": LOG_PROBABILITIES, "beta": PROBABILITY})
 def js_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -203,6 +197,7 @@ def js_div(
         Agarwal et al., On-policy distillation of language models: learning from self-generated mistakes, 2024.
     """
     log_predictions, targets = rowwise_inputs(where, axis, log_predictions=log_predictions, targets=targets)
+    targets = _checked_targets(targets, where, log_target=log_target)
     values = jnp.sum(_js_terms(log_predictions, targets, beta, log_target=log_target), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

@@ -22,6 +22,7 @@ from .._kit import (
     reduce,
     require_option,
     rowwise_inputs,
+    tracing,
 )
 from .._math.arithmetic import power, ratio
 from .._math.dtypes import Scalar
@@ -76,8 +77,8 @@ def dice_loss(
         ignore_index: Integer label of pixels that take no part; None if there is no such label.
         valid: Boolean mask of the pixels that take part, of the shape of `probs` without `axis`. An image without such
             pixels does not count.
-        space: The axes of `probs` that are summed over, by default all but the first and `axis`. If the first is among
-            them, all images of the batch are compared as one.
+        space: The axes of `probs` that are summed over, such as (-3, -2) for pictures; by default the one before the
+            classes. If that of the batch is among them, all images of the batch are compared as one.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
@@ -85,16 +86,17 @@ def dice_loss(
         A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
-        ValueError: `space` names the class axis, or an axis that `probs` does not have.
+        ValueError: `space` names the class axis or an axis that `probs` does not have, or is left out where labels have
+            more than two axes.
 
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxloss
         >>> probs = jax.nn.softmax(jnp.array([[[[2.0, 0.0], [0.0, 2.0]], [[0.0, 2.0], [0.0, 0.0]]]]))
-        >>> jaxloss.dice_loss(probs, jnp.array([[[0, 1], [1, 1]]]))
+        >>> jaxloss.dice_loss(probs, jnp.array([[[0, 1], [1, 1]]]), space=(-3, -2))
         Array(0.2434, dtype=float32)
-        >>> jaxloss.dice_loss(jax.nn.sigmoid(jnp.array([[[[2.0], [-2.0]]]])), jnp.array([[[1, 0]]]))
+        >>> jaxloss.dice_loss(jax.nn.sigmoid(jnp.array([[2.0], [-2.0]])), jnp.array([1, 0]))
         Array(0.1192, dtype=float32)
 
     References:
@@ -142,7 +144,11 @@ def _pixel_axes(rank: int, axis: int, space: int | tuple[int, ...] | None) -> tu
     """All axes but the class axis, and the positions in this list of the axes that are summed over."""
     pixel_axes = [i for i in range(rank) if axis not in (i, i - rank)]
     if space is None:
-        return pixel_axes, tuple(position for position, i in enumerate(pixel_axes) if i > 0)
+        if len(pixel_axes) > 2:
+            names = "(-3, -2)" if axis in (-1, rank - 1) else "two of its axes"
+            message = f"labels have {len(pixel_axes)} axes: say which are pixels, as by space={names}"
+            raise ValueError(f"{tracing().name}: {message}")
+        return pixel_axes, (len(pixel_axes) - 1,)
     chosen = (space,) if isinstance(space, int) else space
     for i in chosen:
         require_option("space", i, [*pixel_axes, *(j - rank for j in pixel_axes)])
@@ -208,7 +214,7 @@ def generalized_dice_loss(
         ignore_index: Integer label of pixels that take no part; None if there is no such label.
         valid: Boolean mask of the pixels that take part, of the shape of `probs` without `axis`. An image without such
             pixels does not count.
-        space: The axes of `probs` that are summed over, by default all but the first and `axis`.
+        space: The axes of `probs` that are summed over, as in `dice_loss`.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
@@ -216,14 +222,15 @@ def generalized_dice_loss(
         A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
-        ValueError: `space` names the class axis, or an axis that `probs` does not have.
+        ValueError: `space` names the class axis or an axis that `probs` does not have, or is left out where labels have
+            more than two axes.
 
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> import jaxloss
         >>> probs = jax.nn.softmax(jnp.array([[[[2.0, 0.0], [0.0, 2.0]], [[0.0, 2.0], [0.0, 0.0]]]]))
-        >>> jaxloss.generalized_dice_loss(probs, jnp.array([[[0, 1], [1, 1]]]))
+        >>> jaxloss.generalized_dice_loss(probs, jnp.array([[[0, 1], [1, 1]]]), space=(-3, -2))
         Array(0.2962, dtype=float32)
 
     References:
@@ -284,7 +291,7 @@ def tversky_loss(
         ignore_index: Integer label of pixels that take no part; None if there is no such label.
         valid: Boolean mask of the pixels that take part, of the shape of `probs` without `axis`. An image without such
             pixels does not count.
-        space: The axes of `probs` that are summed over, by default all but the first and `axis`.
+        space: The axes of `probs` that are summed over, as in `dice_loss`.
         axis: The class axis.
         where, weights, reduction: As in `jaxloss.reduce`, per image.
 
@@ -292,7 +299,8 @@ def tversky_loss(
         A scalar, or with reduction "none" the shape of `probs` without `space` and `axis`.
 
     Raises:
-        ValueError: `space` names the class axis, or an axis that `probs` does not have.
+        ValueError: `space` names the class axis or an axis that `probs` does not have, or is left out where labels have
+            more than two axes.
 
     Example:
         >>> import jax.numpy as jnp

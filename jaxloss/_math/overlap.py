@@ -75,8 +75,11 @@ def _dissimilarity_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) 
 
 
 def inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
-    """The inverse squares of sizes, times the square of the smallest size above 0 of the row; 1 for a size of 0."""
+    """The inverse squares of sizes, times the square of the smallest size above 0 of the row.
+
+    A size of 0 has 1, as the smallest; if there is no other in the row, 0.
+    """
     absent = sizes == 0
-    smallest = jnp.min(jnp.where(absent, jnp.inf, sizes), axis=-1, keepdims=True)
-    smallest = jnp.where(smallest == jnp.inf, 1, smallest)
-    return jnp.where(absent, 1, jnp.square(ratio(smallest, sizes)))
+    none = jnp.all(absent, axis=-1, keepdims=True)
+    smallest = jnp.where(none, 0, jnp.min(jnp.where(absent, jnp.inf, sizes), axis=-1, keepdims=True))
+    return jnp.where(absent, jnp.where(none, 0, 1), jnp.square(ratio(smallest, sizes)))

@@ -183,6 +183,20 @@ def _log_gap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) ->
     return log_gap(*primals), in_targets * tangents[0] - targets * tangents[1]
 
 
+@jax.custom_jvp
+def gap_of_amounts(log_predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The term t (log t - x) - t + exp x, for a target t above 0."""
+    return entropy_gap(targets, jnp.exp(log_predictions) - targets, log_predictions - jnp.log(targets))
+
+
+# Both slopes are simple. Autodiff would divide by the square of a tiny target.
+@gap_of_amounts.defjvp
+def _gap_of_amounts_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    log_predictions, targets = primals
+    predictions_slope, targets_slope = jnp.exp(log_predictions) - targets, jnp.log(targets) - log_predictions
+    return gap_of_amounts(*primals), predictions_slope * tangents[0] + targets_slope * tangents[1]
+
+
 def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The error of Stirling's formula at z = 1/x, log Γ(z) - (z - 1/2) log z + z - log(2π)/2; 0 at x = 0."""
     # The error at z + 4, where the continued fraction is accurate, and four steps from there down to z.

@@ -15,10 +15,10 @@ KERAS: Arguments = {"smooth_nr": 0.0, "smooth_dr": keras.config.epsilon()}
 optax_dice = from_jax(optax.losses.dice_loss)
 
 
-def summed_axes(probs: Tensor, axis: int, space: int | tuple[int, ...] | None) -> tuple[int, ...]:
+def summed_axes(probs: Tensor, axis: int, space: int | tuple[int, ...]) -> tuple[int, ...]:
     """The axes to sum over, once the classes are last."""
     pixels = [i for i in range(probs.ndim) if i != axis % probs.ndim]
-    chosen = {i for i in pixels if i} if space is None else {i % probs.ndim for i in np.atleast_1d(space)}
+    chosen = {i % probs.ndim for i in np.atleast_1d(space)}
     return tuple(position for position, i in enumerate(pixels) if i in chosen)
 
 
@@ -50,7 +50,7 @@ def tversky(
     class_weights: Tensor | None = None,
     smooth_nr: float = 1e-5,
     smooth_dr: float = 1e-5,
-    space: int | tuple[int, ...] | None = None,
+    space: int | tuple[int, ...],
     axis: int = -1,
     reduction: str,
 ) -> Tensor:
@@ -97,7 +97,7 @@ def classes(d: Draw) -> Arguments:
 
 OPTIONS: list[Arguments] = [
     {"space": -2},
-    {},
+    {"space": (-3, -2)},
     {"space": (0, -2)},
     {"space": -1, "axis": -2, "class_weights": DRAWN},
     {"space": -2, "smooth_nr": 0.3, "smooth_dr": 0.3},
