@@ -6,18 +6,21 @@ operation of `jax.numpy` is a program of its own. `pytest -p compilations` count
 """
 
 import inspect
+import pickle
 from collections.abc import Callable
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 from unittest import mock
 
+import cloudpickle
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from catalogue import CATALOGUE, CLASSES, Call
+from flax import nnx
 from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -580,3 +583,71 @@ def test_every_loss_lowers_for_cuda_and_tpu(call: Call) -> None:
 
     exported = jax.export.export(jax.jit(jax.value_and_grad(loss)), platforms=["cuda", "tpu"])
     assert exported(floating, ONES.astype(np.float32)).platforms == ("cuda", "tpu")
+
+
+@pytest.mark.slow
+@law(first_of=LOSS)
+def test_any_mixture_of_shardings_is_the_whole(call: Call) -> None:
+    if "batch_sharding" in call.exempt:
+        return
+    inputs = call.inputs((8,))
+    first = split(inputs)[0][0]
+    batched = [i for i, kind in enumerate(call.kinds) if kind.batched and not isinstance(inputs[i], tuple)]
+    mesh = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Explicit,))
+
+    def loss(floating: Any, others: Any, where: Any) -> Any:
+        return call.loss(*split(others)[1]([floating, *split(others)[0][1:]]), **call.options, where=where)
+
+    expected = jax.jit(jax.value_and_grad(loss))(first, inputs, ALL[:1])
+    with jax.set_mesh(mesh):
+        for sharded in ({batched[0]}, {batched[-1]}, set(batched[1:]), set(batched)):
+            specs = [PartitionSpec("devices") if i in sharded else PartitionSpec() for i in range(len(inputs))]
+            placed = tuple(
+                x if isinstance(x, tuple) else jax.device_put(x, NamedSharding(mesh, spec))
+                for x, spec in zip(inputs, specs, strict=True)
+            )
+            assert_same(jax.jit(jax.value_and_grad(loss))(split(placed)[0][0], placed, ALL[:1]), expected, 1e-10)
+
+
+@law(first_of=FAMILY)
+def test_every_loss_exports_with_a_symbolic_batch(call: Call) -> None:
+    inputs = call.inputs((N,))
+    (size,) = jax.export.symbolic_shape("batch")
+
+    def shape(x: Any, *, batched: bool) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]) if batched else x.shape, x.dtype), x)
+
+    def gradient(inputs: Any) -> Any:
+        floating, rebuild = split(inputs)
+        return jax.value_and_grad(lambda floating: call.loss(*rebuild(floating), **call.options))(floating)
+
+    shapes = tuple(shape(x, batched=kind.batched) for kind, x in zip(call.kinds, inputs, strict=True))
+    exported = jax.export.export(jax.jit(gradient))(shapes)
+    assert "batch" in str(exported.in_avals)
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+
+@law(first_of=LOSS)
+def test_losses_and_their_partial_means_can_be_pickled(call: Call) -> None:
+    for dumps in (pickle.dumps, cloudpickle.dumps):
+        if dumps is pickle.dumps and call.loss.__name__ not in vars(jaxloss):
+            continue  # made in a function, as by make_fenchel_young_loss
+        for function in (call.loss, jaxloss.partial_mean(call.loss)):
+            again = pickle.loads(dumps(function))
+            arguments = call.inputs((N,))
+            found = jax.eval_shape(partial(again, **call.options), *arguments)
+            assert found == jax.eval_shape(partial(function, **call.options), *arguments)
+
+
+@law(first_of=LOSS)
+def test_every_argument_may_be_a_variable_of_a_network(call: Call) -> None:
+    def variables(tree: Any) -> Any:
+        return jax.tree.map(lambda x: nnx.Variable(jnp.asarray(x)), tree)
+
+    inputs, weights = call.inputs((N,)), nnx.Variable(jnp.asarray(ONES))
+    found = jax.eval_shape(
+        lambda: call.loss(*variables(inputs), **variables(call.traced), **call.static, weights=weights)
+    )
+    assert found.shape == ()

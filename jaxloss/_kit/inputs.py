@@ -1,8 +1,10 @@
 """The inputs of a loss: their shapes are checked, and harmless numbers put where a mask excludes an entry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
@@ -66,9 +68,9 @@ def shielded(where: Mask | None, shape: tuple[int, ...], /, **inputs: ArrayLike)
     Raises:
         ValueError: `where` does not fit the shape.
     """
-    arrays = _arrays(inputs)
+    arrays = _alike_sharded(_arrays(inputs), len(shape))
     if where is not None:
-        mask = broadcastable("where", where, shape)
+        mask = sharded_as(next(iter(arrays.values())), broadcastable("where", where, shape))
         for name, array in arrays.items():
             # 1 is a probability, a variance, a logit, a sign; 0 is a class of every label.
             domain = tracing().domains.get(name)
@@ -141,6 +143,55 @@ def rows_last(
             message += ": use axis=1"  # as PyTorch has its classes
         require(chex.assert_shape, array, batch, message=message + _squeeze_hint(name, array, batch))
     return rows | entries, batch
+
+
+# --- shardings --------------------------------------------------------------------------------------------------------
+
+
+def _alike_sharded(arrays: dict[str, Array], rank: int) -> dict[str, Array]:
+    """Arrays whose first axes are those of the loss, sharded alike on explicit mesh axes.
+
+    These axes, and all others of arrays that have the first one's shape, are sharded as in the first array that shards
+    them. No mesh axis is used twice. Where the mesh has no explicit axes, nothing happens.
+    """
+    if not any(any(_spec(array)) for array in arrays.values()):
+        return arrays
+    shape = _shape(arrays)
+    union: list[Any] = [None] * len(shape)
+    for array in arrays.values():
+        shared = len(shape) if array.shape == shape else rank
+        for i, names in enumerate(_spec(array)[:shared]):
+            if union[i] is None and not _names(names) & set().union(*map(_names, union)):
+                union[i] = names
+
+    def wanted(array: Array) -> list[Any]:
+        if array.shape == shape:
+            return union
+        used = set().union(*map(_names, union[:rank]))
+        return union[:rank] + [None if _names(names) & used else names for names in _spec(array)[rank:]]
+
+    return {name: _resharded(array, wanted(array)) for name, array in arrays.items()}
+
+
+def sharded_as(like: Array, option: Array) -> Array:
+    """An option that stretches over an array, sharded like that array's first axes."""
+    wanted = [None if size == 1 else names for size, names in zip(option.shape, _spec(like), strict=False)]
+    return _resharded(option, wanted)
+
+
+def _spec(array: Array) -> tuple[Any, ...]:
+    return tuple(jax.typeof(array).sharding.spec)
+
+
+def _names(axes: Any) -> set[Any]:
+    return set() if axes is None else {axes} if isinstance(axes, str) else set(axes)
+
+
+def _resharded(array: Array, spec: Sequence[Any]) -> Array:
+    return array if _spec(array) == tuple(spec) else jax.sharding.reshard(array, jax.sharding.PartitionSpec(*spec))
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
 
 
 def _arrays(inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:

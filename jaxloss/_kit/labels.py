@@ -8,7 +8,7 @@ from .._math.arithmetic import poison
 from .._math.cross_entropy import Rows
 from .._math.dtypes import widened
 from .checks import PROBABILITY, check_values, require_dtype, require_shape
-from .inputs import broadcastable, rows_last, rowwise_inputs, shielded
+from .inputs import broadcastable, rows_last, rowwise_inputs, sharded_as, shielded
 from .kinds import Mask
 
 
@@ -81,10 +81,11 @@ def rows_with_labels(
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     if are_probabilities(labels, logits):
         rows, probs = rowwise_inputs(where, axis, logits=logits, labels=labels)
-        raw_logits, raw_probs = (jnp.moveaxis(array, axis, -1) for array in (logits, labels))
+        raw_logits, raw_probs = (sharded_as(rows, jnp.moveaxis(array, axis, -1)) for array in (logits, labels))
         return Rows(widened(rows), raw_logits, widened(probs), with_check_of(probs, raw_probs), where), where
     rows, labels, where, factors = _labelled(where, axis, ignore_index, labels, None, logits=logits)
-    return Rows(widened(rows), jnp.moveaxis(logits, axis, -1), labels, None, where, factors), where
+    raw_logits = sharded_as(rows, jnp.moveaxis(logits, axis, -1))
+    return Rows(widened(rows), raw_logits, labels, None, where, factors), where
 
 
 def are_probabilities(labels: Array, rows: Array, /) -> bool:
@@ -113,7 +114,7 @@ def _labelled(
     if ignore_index is not None:
         require_shape("ignore_index", ignore_index, (), "one label")
         counted = labels != ignore_index
-        where = counted if where is None else counted & broadcastable("where", where, batch)
+        where = counted if where is None else counted & sharded_as(labels, broadcastable("where", where, batch))
     rows, labels = shielded(where, batch, **arrays)
     classes = classes or rows.shape[-1]
     valid = (labels >= 0) & (labels < classes)

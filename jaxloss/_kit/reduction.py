@@ -14,7 +14,7 @@ from .._math.arithmetic import masked
 from .._math.dtypes import widened
 from .checks import NON_NEGATIVE, in_domain, require_option, tracing
 from .decorator import loss_of
-from .inputs import broadcastable
+from .inputs import broadcastable, sharded_as
 from .kinds import Mask, Reduction, Weights
 
 P = ParamSpec("P")
@@ -146,10 +146,11 @@ def weighted(
 ) -> tuple[Array, Array]:
     """The losses with mask and weights applied, and the sum of the weights."""
     values = widened(values)
-    mask = None if where is None else broadcastable("where", where, values.shape)
+    mask = None if where is None else sharded_as(values, broadcastable("where", where, values.shape))
     values = masked(values, mask)
     if weights is not None:
-        multipliers = masked(broadcastable("weights", weights, values.shape).astype(values.dtype), mask)
+        multipliers = sharded_as(values, broadcastable("weights", weights, values.shape))
+        multipliers = masked(multipliers.astype(values.dtype), mask)
         multipliers = in_domain("weights", multipliers, NON_NEGATIVE)
         values = multipliers * values
         normalizer = multipliers if normalizer is None else multipliers * normalizer

@@ -143,10 +143,10 @@ def linear_cross_entropy(
         label_smoothing=None if left_out(label_smoothing) else label_smoothing,
         z_loss_weight=None if left_out(z_loss_weight) else z_loss_weight,
     )
-    chunks = chunks_for(len(ones), chunk_size)
+    chunks = chunks_for(ones.shape[0], chunk_size)
     rows = padded(rows, chunks)
     if reduction == "none" and not tracing().partial:
-        return linear_cross_entropies(chunks, precision, rows, layer)[: len(ones)].reshape(batch)
+        return linear_cross_entropies(chunks, precision, rows, layer)[: ones.shape[0]].reshape(batch)
     return reduced(total_linear_cross_entropy(chunks, precision, rows, layer), total_weight, reduction)
 
 

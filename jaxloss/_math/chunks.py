@@ -23,6 +23,8 @@ class Chunks(NamedTuple):
 
 def chunks_for(rows: int, chunk_size: int | None) -> Chunks:
     """Chunks of about `chunk_size` rows; None for a size that suits the matrix products of the linear layer."""
+    if not isinstance(rows, int):  # a symbolic size, of `jax.export`: the loop's length cannot depend on it
+        return Chunks(-(-rows // 8), 8)
     # An eighth of the rows needs an eighth of the memory for logits. Below 64 rows, moving the sums of the gradient
     # through memory takes longer than the products. Above 512 rows the products are no faster.
     size = min(max(rows // 8, 64), 512) if chunk_size is None else chunk_size
@@ -32,9 +34,9 @@ def chunks_for(rows: int, chunk_size: int | None) -> Chunks:
 
 def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:
     """Arrays of rows, by name, padded to whole chunks. Their mask `where` leaves the padding out."""
-    length = len(next(iter(rows.values())))
+    length = next(iter(rows.values())).shape[0]
     missing = chunks.size * chunks.number - length
-    if missing == 0:
+    if isinstance(missing, int) and missing == 0:
         return rows
     rows = {"where": jnp.ones(length, bool)} | rows
     return {name: jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for name, x in rows.items()}

@@ -129,8 +129,11 @@ def _without_selected(rows: Array, labels: Array) -> Array:
 
 
 def _zeros_written(rows: Array, labels: Array) -> Array:
-    zeros = jnp.zeros((*labels.shape, 1), rows.dtype)
-    written: Array = jnp.put_along_axis(rows, labels[..., None], zeros, -1, inplace=False, mode="promise_in_bounds")
+    # Not `jnp.put_along_axis`, which takes no symbolic shapes.
+    batch, last = tuple(range(labels.ndim)), (labels.ndim,)
+    numbers = jax.lax.ScatterDimensionNumbers((), last, last, batch, batch)
+    zeros, mode = jnp.zeros_like(rows, shape=labels.shape), jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    written: Array = jax.lax.scatter(rows, labels[..., None], zeros, numbers, unique_indices=True, mode=mode)
     return written
 
 
