@@ -351,7 +351,8 @@ def binary_cross_entropy(probs: Exact, targets: Exact, label_smoothing: Number =
         return y if y > -100 else kink(-100, x)
 
     smooth = (1 - label_smoothing) * targets + label_smoothing / MP.mpf(2)
-    return -smooth * bounded_log(probs) - (1 - smooth) * bounded_log(1 - probs)
+    value: Exact = -smooth * bounded_log(probs) - (1 - smooth) * bounded_log(1 - probs)
+    return value
 
 
 def binary_cross_entropy_with_logits(
@@ -405,7 +406,8 @@ def sigmoid_focal_loss(
     smooth = (1 - label_smoothing) * targets + label_smoothing / MP.mpf(2)
     wrong = smooth * sigmoid(-logits) + (1 - smooth) * sigmoid(logits)
     balance = 1 if alpha is None else smooth * alpha + (1 - smooth) * (1 - alpha)
-    return balance * wrong**gamma * binary_cross_entropy_with_logits(logits, smooth)
+    value: Exact = balance * wrong**gamma * binary_cross_entropy_with_logits(logits, smooth)
+    return value
 
 
 def softmax_focal_loss(

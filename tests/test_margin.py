@@ -93,7 +93,7 @@ def test_ranking_of_equal_scores_has_the_gradient_of_the_slope(target: int) -> N
 
 # --- the ends of the range --------------------------------------------------------------------------------------------
 
-BOUNDED = {
+BOUNDED: dict[str, tuple[Any, float, float]] = {
     "cosine_similarity": (lambda x, y: jaxloss.cosine_similarity(x, y), -1.0, 1.0),
     "cosine_distance": (lambda x, y: jaxloss.cosine_distance(x, y, reduction="none"), 0.0, 2.0),
     "cosine_embedding_loss": (

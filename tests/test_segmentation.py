@@ -178,7 +178,7 @@ def test_generalized_dice_of_classes_that_are_absent() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, UNSMOOTHED], ids=["smoothed", "unsmoothed"])
-def test_generalized_dice_without_any_class_costs_nothing(options: dict[str, float]) -> None:
+def test_generalized_dice_without_any_class_costs_nothing(options: dict[str, Any]) -> None:
     assert jaxloss.generalized_dice_loss(np.full((4, 3), 0.3), np.zeros((4, 3)), **options) == 0
 
 

@@ -64,7 +64,7 @@ MISTAKES = {
     "logits": ROWS,
     "negative logits": ROWS - 5.0,
 }
-OF_LOGS = {
+OF_LOGS: dict[str, Callable[..., Any]] = {
     "nll_loss: log_probs": lambda logs, **o: jaxloss.nll_loss(logs, np.array([0, 1]), **o),
     "kl_div: log_predictions": lambda logs, **o: jaxloss.kl_div(logs, np.full((2, 3), 1 / 3), **o),
     "kl_div: targets": lambda logs, **o: jaxloss.kl_div(np.log(np.full((2, 3), 1 / 3)), logs, log_target=True, **o),
