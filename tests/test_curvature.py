@@ -182,6 +182,10 @@ HUGE = np.array([[3e38, -3e38, 0.0]], F)
 NEUTRAL: dict[str, tuple[Any, str]] = {
     "smoothing": (lambda **o: jax.value_and_grad(jaxloss.cross_entropy)(HUGE, LABELS, **o), "label_smoothing"),
     "z-loss": (lambda **o: jax.value_and_grad(jaxloss.cross_entropy)(HUGE, LABELS, **o), "z_loss_weight"),
+    "focal smoothing": (
+        lambda **o: jax.value_and_grad(jaxloss.softmax_focal_loss)(HUGE, LABELS, **o),
+        "label_smoothing",
+    ),
     "linear smoothing": (
         lambda **o: jax.value_and_grad(jaxloss.linear_cross_entropy)(HUGE, np.eye(3, dtype=F), LABELS, **o),
         "label_smoothing",

@@ -276,10 +276,11 @@ def _sum_over_labels(
         values = jnp.sum(jnp.where(ruled_out, 0, targets * term(log_odds(logits))), axis=-1)
         impossible = jnp.any(ruled_out & (targets > 0), axis=-1)
     if not left_out(label_smoothing):
-        weights = 1 if class_weights is None else class_weights
-        terms = jnp.where(logits == -jnp.inf, 0, weights * term(log_odds(logits)))
-        spread = jnp.sum(terms, axis=-1) / count_classes(logits)
-        values = (1 - label_smoothing) * values + label_smoothing * spread
+        shares = (label_smoothing / count_classes(logits))[..., None]
+        shares = shares if class_weights is None else class_weights * shares
+        # Each term is multiplied before they are added: their sum may overflow.
+        terms = jnp.where(logits == -jnp.inf, 0, shares * term(log_odds(logits)))
+        values = (1 - label_smoothing) * values + jnp.sum(terms, axis=-1)
     return with_impossible(values, impossible, label_weights), label_weights
 
 
