@@ -32,7 +32,7 @@ CHOICES: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "_gathered": (jaxloss.cross_entropy, jnp.bfloat16, LABELS),
     "optimization_barrier": (smoothed, np.float32, LABELS),
     "_exists_by_arithmetic": (smoothed, jnp.bfloat16, LABELS),
-    "_is_below_one_by_arithmetic": (jaxloss.cross_entropy, np.float32, PROBABILITIES),
+    "_is_at_most_by_arithmetic": (jaxloss.cross_entropy, np.float32, PROBABILITIES),
 }
 
 
@@ -99,7 +99,16 @@ print(np.median([seconds(changed) / seconds(usual) for _ in range(41)]))
 
 @fused
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "classes", "smoothing"), [("_zeros_written", 1000, 0), ("_written_out", 50257, 0.1)])
+@pytest.mark.parametrize(
+    ("name", "classes", "smoothing"),
+    [
+        ("_zeros_written", 1000, 0),
+        pytest.param(
+            *("_written_out", 50257, 0.1),
+            marks=pytest.mark.skipif(not passes._SLOW_LONG_SUMS, reason="long sums are as fast since JAX 0.12"),
+        ),
+    ],
+)
 def test_without_the_choice_the_cpu_takes_longer(name: str, classes: int, smoothing: float) -> None:
     # In a process of its own, as programs are not compiled to be fast in this one.
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}

@@ -151,21 +151,25 @@ def rows_last(
 def _alike_sharded(arrays: dict[str, Array], rank: int) -> dict[str, Array]:
     """Arrays whose first axes are those of the loss, sharded alike on explicit mesh axes.
 
-    These axes, and all others of arrays that have the first one's shape, are sharded as in the first array that shards
-    them. No mesh axis is used twice. Where the mesh has no explicit axes, nothing happens.
+    These axes, and all others of floating arrays that have the first one's shape, are sharded as in the first array
+    that shards them. No mesh axis is used twice. Where the mesh has no explicit axes, nothing happens.
     """
     if not any(any(_spec(array)) for array in arrays.values()):
         return arrays
     shape = _shape(arrays)
+
+    def is_whole(array: Array) -> bool:
+        return array.shape == shape and (len(shape) == rank or bool(jnp.issubdtype(array.dtype, jnp.floating)))
+
     union: list[Any] = [None] * len(shape)
     for array in arrays.values():
-        shared = len(shape) if array.shape == shape else rank
+        shared = len(shape) if is_whole(array) else rank
         for i, names in enumerate(_spec(array)[:shared]):
             if union[i] is None and not _names(names) & set().union(*map(_names, union)):
                 union[i] = names
 
     def wanted(array: Array) -> list[Any]:
-        if array.shape == shape:
+        if is_whole(array):
             return union
         used = set().union(*map(_names, union[:rank]))
         return union[:rank] + [None if _names(names) & used else names for names in _spec(array)[rank:]]
@@ -174,7 +178,9 @@ def _alike_sharded(arrays: dict[str, Array], rank: int) -> dict[str, Array]:
 
 
 def sharded_as(like: Array, option: Array) -> Array:
-    """An option that stretches over an array, sharded like that array's first axes."""
+    """An option that stretches over an array, sharded like that array's first axes if these are sharded."""
+    if not any(_spec(like)):
+        return option
     wanted = [None if size == 1 else names for size, names in zip(option.shape, _spec(like), strict=False)]
     return _resharded(option, wanted)
 

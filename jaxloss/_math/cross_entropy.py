@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from .arithmetic import finite, left_out, masked, with_impossible
 from .dtypes import Scalar
 from .exponentials import Exponentials, beside_labels, beside_leaders, largest, leaders, probabilities, softmax
-from .passes import Limits, at_labels, class_sum, is_below_one, limits_of
+from .passes import Limits, at_labels, class_sum, is_at_most, limits_of
 from .softmax import nll_and_log_total, selected_scores, weights_of_labels
 from .target_sums import target_sums
 
@@ -124,7 +124,8 @@ def _nll_of_probabilities_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...
     if not isinstance(logits_tangent, SymbolicZero):
         shares = probabilities(exponentials)
         is_leader = leaders(exponentials, every)
-        rest = class_sum(_targets_of_others, limits_of(targets.dtype), every, targets)
+        half = exponentials.total / 2
+        rest = class_sum(_targets_of_others, limits_of(targets.dtype), half, every, targets)
         # The slope of a class is p - t. If p is close to 1 and t is 1, the difference is that of the other classes.
         of_leader = rest * exponentials.probability - (whole - rest) * exponentials.complement
         slopes = jnp.where(is_leader, of_leader[..., None], whole[..., None] * shares - targets)
@@ -141,5 +142,5 @@ def _nll_of_probabilities_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...
 _nll_of_probabilities.defjvp(_nll_of_probabilities_jvp, symbolic_zeros=True)
 
 
-def _targets_of_others(limits: Limits, every: Array, targets: Array) -> Array:
-    return is_below_one(every, limits) * targets
+def _targets_of_others(limits: Limits, half: Array, every: Array, targets: Array) -> Array:
+    return is_at_most(every, half, limits) * targets

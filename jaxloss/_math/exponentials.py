@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import masked
 from .dtypes import widened
-from .passes import Limits, class_sum, is_below_one, limits_of, zero_at_labels
+from .passes import Limits, class_sum, is_at_most, limits_of, zero_at_labels
 
 
 class Exponentials(NamedTuple):
@@ -85,6 +85,7 @@ def beside_labels(
     """
     each = exponentials_of(logits, raw_logits, top, counted, labels, read_before)
     others, own = masked(jnp.sum(each, axis=-1), counted), jnp.exp(scores - top)
+    own = own + jax.lax.stop_gradient(jnp.where(scores == top, 1 - own, 0))  # exp(0) need not be exactly 1
     return Exponentials(others, jnp.where(others + own == 0, 1, own), each, counted)
 
 
@@ -102,18 +103,20 @@ def beside_leaders(
         The exponentials; where none is apart, `own` is 0. And each of them, none apart.
     """
     every = exponentials_of(logits, raw_logits, top, counted)
-    total = masked(jnp.sum(every, axis=-1), counted)
-    leads = (total > 0) & (total < 2)  # then no other class has the same logit
-    others = jnp.where(leads, masked(class_sum(_below_one, limits_of(every.dtype), every), counted), total)
-    # The derivative is that of the leader, and the value exactly 1.
+    total = jnp.sum(every, axis=-1)
+    half = jax.lax.stop_gradient(total / 2)
+    others = class_sum(_not_above, limits_of(every.dtype), half, every)
+    leads = others < 1.5 * half  # without a leader, all are among the others
+    total, others = masked(total, counted), masked(jnp.where(leads, others, total), counted)
+    # The derivative is that of the leader. The value is exactly 1, which exp(0) need not be.
     leader = total - others
     own = jnp.where(leads, 1 + (leader - jax.lax.stop_gradient(leader)), jnp.where(total == 0, 1, 0))
-    each = jnp.where(leads[..., None] & (every == 1), 0, every)
+    each = jnp.where(every > half[..., None], 0, every)
     return Exponentials(others, own, each, counted), every
 
 
-def _below_one(limits: Limits, every: Array) -> Array:
-    return is_below_one(every, limits) * every
+def _not_above(limits: Limits, half: Array, every: Array) -> Array:
+    return is_at_most(every, half, limits) * every
 
 
 def leaders(exponentials: Exponentials, every: Float[Array, "*batch classes"]) -> Bool[Array, "*batch classes"]:

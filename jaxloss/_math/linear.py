@@ -16,7 +16,8 @@ from .arithmetic import finite, masked
 from .chunks import Chunks, chunk_of, joined
 from .cross_entropy import Rows, cross_entropy_of_rows, shielded_rows
 from .dtypes import widened
-from .passes import matmul, transposed_matmul, varying_alike, with_added_product
+from .passes import matmul, transposed_matmul, with_added_product
+from .shardings import varying_alike
 
 
 def linear_cross_entropies(

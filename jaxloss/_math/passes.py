@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from .dtypes import widened
+from .shardings import varying_alike
 
+_SLOW_LONG_SUMS = jax.__version_info__ < (0, 12)
 _ACCELERATOR_EVERYWHERE = os.environ.get("JAXLOSS_PASSES") == "accelerator"
 
 
@@ -27,18 +29,6 @@ def by_platform(*operands: Any, cpu: Callable[..., Any], accelerator: Callable[.
     if _ACCELERATOR_EVERYWHERE:
         return accelerator(*operands)
     return jax.lax.platform_dependent(*operands, cpu=cpu, default=accelerator)
-
-
-def varying_alike(arrays: Any) -> Any:
-    """A tree of arrays, all marked as varying over each mesh axis of `shard_map` over which one of them varies."""
-    varying = [jax.typeof(array).manual_axis_type.varying for array in jax.tree.leaves(arrays)]
-    axes = frozenset().union(*varying)
-
-    def vary(array: Array) -> Array:
-        missing = tuple(axes - jax.typeof(array).manual_axis_type.varying)
-        return jax.lax.pcast(array, missing, to="varying") if missing else array
-
-    return jax.tree.map(vary, arrays)
 
 
 # --- one entry of each row --------------------------------------------------------------------------------------------
@@ -152,9 +142,9 @@ def class_sum(terms: Callable[..., Array], *operands: Any) -> Float[Array, "*bat
     operands = varying_alike(operands)
     own = by_platform(operands, cpu=jax.lax.optimization_barrier, accelerator=lambda operands: operands)
     of_classes = terms(*jax.tree.map(widened, own))
-    # Measured: the sum of more classes than this takes a CPU three to four times as long as writing the terms out first
-    # and then adding them up (512 rows of 50,257 and 131,072 classes); of fewer classes it takes half as long.
-    if of_classes.shape[-1] > 2**15:
+    # Measured: before JAX 0.12, the sum of more classes than this takes a CPU three to four times as long as writing
+    # the terms out first and then adding them up (512 rows of 50,257 and 131,072 classes); of fewer, half as long.
+    if of_classes.shape[-1] > 2**15 and _SLOW_LONG_SUMS:
         of_classes = by_platform(of_classes, cpu=_written_out, accelerator=lambda terms: terms)
     return jnp.sum(of_classes, axis=-1)
 
@@ -169,14 +159,13 @@ class Limits(NamedTuple):
 
     lowest: Array
     minus_one: Array
+    zero: Array
     one: Array
-    inverse_gap: Array  # between 1 and the number below
 
 
 def limits_of(dtype: Any) -> Limits:
     """The constants of `exists` for logits of a dtype."""
-    info = jnp.finfo(dtype)
-    return Limits(*(jnp.asarray(limit, dtype) for limit in (info.min, -1, 1, 1 / info.epsneg)))
+    return Limits(*(jnp.asarray(limit, dtype) for limit in (jnp.finfo(dtype).min, -1, 0, 1)))
 
 
 def exists(logits: Float[Array, "*batch classes"], limits: Limits) -> Float[Array, "*batch classes"]:
@@ -195,19 +184,23 @@ def _exists_by_comparison(logits: Array, limits: Limits) -> Array:
     return jnp.where(logits == -jnp.inf, 0, limits.one)
 
 
-def is_below_one(terms: Float[Array, "*batch classes"], limits: Limits) -> Float[Array, "*batch classes"]:
-    """1, or 0 for a number in [0, 1] that is 1: on CPU by arithmetic, for the same reason."""
-    terms = jax.lax.stop_gradient(terms)
-    found: Array = by_platform(terms, limits, cpu=_is_below_one_by_arithmetic, accelerator=_is_below_one_by_comparison)
+def is_at_most(
+    terms: Float[Array, "*batch classes"], limit: Float[Array, "*batch"], limits: Limits
+) -> Float[Array, "*batch classes"]:
+    """1, or 0 for a term above the limit of its row: on CPU by arithmetic, for the same reason."""
+    operands = jax.lax.stop_gradient((terms, limit, limits))
+    found: Array = by_platform(*operands, cpu=_is_at_most_by_arithmetic, accelerator=_is_at_most_by_comparison)
     return found
 
 
-def _is_below_one_by_arithmetic(terms: Array, limits: Limits) -> Array:
-    return jnp.minimum((limits.one - terms) * limits.inverse_gap, limits.one)
+def _is_at_most_by_arithmetic(terms: Array, limit: Array, limits: Limits) -> Array:
+    steep = jnp.where(limit == 0, 0, 4 / jnp.finfo(terms.dtype).eps / limit)
+    above = (terms - limit[..., None]) * steep[..., None]
+    return limits.one - jnp.minimum(jnp.maximum(above, limits.zero), limits.one)
 
 
-def _is_below_one_by_comparison(terms: Array, limits: Limits) -> Array:
-    return jnp.where(terms == 1, 0, limits.one)
+def _is_at_most_by_comparison(terms: Array, limit: Array, limits: Limits) -> Array:
+    return jnp.where(terms > limit[..., None], 0, limits.one)
 
 
 # --- the products of the linear layer ---------------------------------------------------------------------------------
