@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 import pytest
 
@@ -104,7 +105,11 @@ BOUNDED: dict[str, tuple[Any, float, float]] = {
 }
 
 
-@pytest.mark.parametrize("size", [1e-30, 1.0, 1e25, 1e38])
+# XLA made one division of two before jaxlib 0.10.2, and the product of the divisors, the length, overflows here.
+beyond = pytest.mark.skipif(jaxlib.version.__version_info__ < (0, 10, 2), reason="XLA multiplies two divisors")
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e25, pytest.param(1e38, marks=beyond)])
 @pytest.mark.parametrize("loss", BOUNDED)
 def test_what_is_made_of_a_cosine_stays_in_its_bounds(loss: str, size: float) -> None:
     rng = np.random.default_rng(0)

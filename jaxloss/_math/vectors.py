@@ -90,6 +90,6 @@ def _scaled(
         out of every result; and a mask of the zero vectors.
     """
     scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0), least)
-    scale = jnp.minimum(jax.lax.stop_gradient(scale), 1 / jnp.finfo(x.dtype).tiny)
+    scale = jnp.minimum(jax.lax.stop_gradient(scale), 0.25 / jnp.finfo(x.dtype).tiny)
     zero = scale < jnp.finfo(x.dtype).tiny
     return jnp.where(zero, 1, x) / jnp.where(zero, 1, scale), scale, zero[..., 0]
