@@ -1,0 +1,1 @@
+"""The peers' own tests of their losses, run on jaxloss."""
