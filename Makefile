@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest tables golden bench accuracy peers tpu wheel clean
+.PHONY: demo test slow lint types doctest tables golden bench accuracy peers fuzz tpu wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -40,6 +40,9 @@ bench: $(VENV)/bench  ## jaxloss beside optax, PyTorch and others, and the page 
 accuracy: $(VENV)/accuracy  ## Every loss beside its definition and other libraries, and the page about it.
 	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.accuracy
 	$(VENV)/bin/python -m benchmarks.accuracy.report
+
+fuzz: $(VENV)/accuracy $(VENV)/dev  ## Any finite inputs to every loss, for five minutes, and the counts on that page.
+	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.accuracy.fuzz
 
 peers: $(VENV)/peers  ## The peers' own tests, run on jaxloss, and their counts on the page about accuracy.
 	$(VENV)/bin/python -m benchmarks.peer_tests

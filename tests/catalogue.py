@@ -48,6 +48,7 @@ class Input:
         edges: Entries where gradients are prone to break, stacked along the first axis: they have to be finite there.
         awkward: Draws entries on which floats lose digits, given the inputs before it: for the study of accuracy. By
             default `sample` and `edges` in turns.
+        within: What it makes of any finite numbers, to be one of its kind: for the fuzz.
         batched: Whether it has an entry per loss, unlike parameters.
         invalid: A value that is not allowed, which checkify has to find.
         discrete: Whether values between its own mean nothing, so that it has no derivative.
@@ -56,6 +57,7 @@ class Input:
     sample: Sampler
     edges: Any = None
     awkward: Callable[..., np.ndarray] | None = None
+    within: Callable[[np.ndarray], np.ndarray] = lambda x: x
     batched: bool = True
     invalid: float | None = None
     discrete: bool = False
@@ -68,6 +70,24 @@ class Input:
             return self.sample(draw.rng, ())
         ordinary = self.sample(draw.rng, (draw.count,))
         return ordinary if self.edges is None else draw.either(0.5, draw.rng.choice(self.edges, draw.count), ordinary)
+
+
+def _part(x: np.ndarray) -> np.ndarray:
+    """From 0 to 1, at either end as fine as floats are."""
+    folded = np.minimum(np.abs(x), 1 / np.maximum(np.abs(x), 1))
+    return np.asarray(np.where(x < 0, 1 - folded, folded))
+
+
+def _shares(x: np.ndarray) -> np.ndarray:
+    """Of a sum of 1; zeros stay what they are."""
+    most = np.abs(x).max(axis=-1, keepdims=True)
+    x = np.abs(x) / np.where(most > 0, most, 1)
+    return np.asarray(x / np.maximum(x.sum(axis=-1, keepdims=True), 1))
+
+
+def _factor(x: np.ndarray) -> np.ndarray:
+    """One whose products with two others stay in the dtype."""
+    return np.asarray(np.sign(x) * np.abs(x) ** 0.3)
 
 
 def _normal(*entry: int, scale: float = 1.0) -> Sampler:
@@ -91,21 +111,49 @@ def _rows(*rows: list[float]) -> np.ndarray:
 REAL = Input(_normal(), np.array([0.0, 1.0, -1.0, 1e-20, 1e4, -1e4]), awkward.real)
 LOGIT = Input(_normal(scale=2.0), np.array([0.0, 1.0, 1e4, -1e4, 1e30, -1e30]), awkward.logit)
 LOG_RATE = Input(_normal(), np.array([0.0, 1.0, -1e4, 40.0]), awkward.log_rate)
-PROB = Input(_uniform(0.1, 0.9), np.array([0.0, 1.0, 0.5, 1e-30]), awkward.prob, invalid=1.5)
-BIT = Input(lambda rng, batch: rng.integers(0, 2, batch).astype(float), np.array([0.0, 1.0]), awkward.bit, invalid=-0.5)
-SIGN = Input(lambda rng, batch: rng.choice([-1.0, 1.0], batch), np.array([-1.0, 1.0]), invalid=0.5, discrete=True)
+PROB = Input(_uniform(0.1, 0.9), np.array([0.0, 1.0, 0.5, 1e-30]), awkward.prob, invalid=1.5, within=_part)
+BIT = Input(
+    lambda rng, batch: rng.integers(0, 2, batch).astype(float),
+    np.array([0.0, 1.0]),
+    awkward.bit,
+    invalid=-0.5,
+    within=lambda x: np.where(x > 0, 1.0, 0.0),
+)
+SIGN = Input(
+    lambda rng, batch: rng.choice([-1.0, 1.0], batch),
+    np.array([-1.0, 1.0]),
+    invalid=0.5,
+    discrete=True,
+    within=lambda x: np.where(x > 0, 1.0, -1.0),
+)
 COUNT = Input(
-    lambda rng, batch: rng.poisson(3.0, batch) + 2.0, np.array([0.0, 1.0, 2.0, 1e4]), awkward.count, invalid=-3.0
+    lambda rng, batch: rng.poisson(3.0, batch) + 2.0,
+    np.array([0.0, 1.0, 2.0, 1e4]),
+    awkward.count,
+    invalid=-3.0,
+    within=lambda x: np.floor(np.abs(x)),
 )
 ABOVE_MINUS_ONE = Input(
-    _uniform(-0.9, 3.0), np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]), awkward.above_minus_one, invalid=-3.0
+    _uniform(-0.9, 3.0),
+    np.array([0.0, 1.0, -1 + 1e-7, 1e-20, 1e30]),
+    awkward.above_minus_one,
+    invalid=-3.0,
+    within=lambda x: np.where(x < -0.99, -x, x),
 )
-RATE = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e30]), awkward.scale)
-MEAN_COUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e4]), awkward.scale, invalid=-2.0)
-DISPERSION = Input(_uniform(0.2, 2.0), np.array([0.0, 1e-8, 1.0, 1e8]), awkward.scale, invalid=-2.0)
-DF = Input(_uniform(0.5, 5.0), np.array([1e-3, 1.0, 1e8, np.inf]), lambda d, *_: awkward.positive(d), invalid=-2.0)
-AMOUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-10, 1.0, 1e4]), awkward.positive, invalid=-2.0)
-MEAN_AMOUNT = replace(AMOUNT, edges=np.array([1e-10, 1.0, 1.0001, 1e4]))
+RATE = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e30]), awkward.scale, within=np.abs)
+MEAN_COUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-30, 1.0, 1e4]), awkward.scale, invalid=-2.0, within=np.abs)
+DISPERSION = Input(_uniform(0.2, 2.0), np.array([0.0, 1e-8, 1.0, 1e8]), awkward.scale, invalid=-2.0, within=np.abs)
+DF = Input(
+    _uniform(0.5, 5.0),
+    np.array([1e-3, 1.0, 1e8, np.inf]),
+    lambda d, *_: awkward.positive(d),
+    invalid=-2.0,
+    within=lambda x: np.where(x == 0, 1.0, np.abs(x)),
+)
+AMOUNT = Input(_uniform(0.5, 3.0), np.array([0.0, 1e-10, 1.0, 1e4]), awkward.positive, invalid=-2.0, within=np.abs)
+MEAN_AMOUNT = replace(
+    AMOUNT, edges=np.array([1e-10, 1.0, 1.0001, 1e4]), within=lambda x: np.where(x == 0, 1.0, np.abs(x))
+)
 LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLASSES), awkward.label, invalid=77)
 
 _LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
@@ -116,24 +164,28 @@ UNNORMALISED = Input(
     _rows([-1.6], [0.0, -np.inf, -1e30]),
     awkward.log_probs,
 )
-LOG_PROBS = replace(UNNORMALISED, invalid=2.0)
+LOG_PROBS = replace(UNNORMALISED, invalid=2.0, within=awkward.log_softmax)
 SCORES = replace(LOGITS, edges=_rows([0.0], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]))
 SIMPLEX = Input(
     lambda rng, batch: softmax(rng.normal(size=(*batch, CLASSES))),
     _rows([0.2], [1.0, 0.0, 0.0, 0.0, 0.0], [0.0]),
     awkward.distribution,
+    within=_shares,
 )
 DISTRIBUTION = replace(SIMPLEX, invalid=-0.5)
 PREDICTED = replace(DISTRIBUTION, awkward=awkward.predicted)
-AMOUNTS = Input(_uniform(0.1, 2.0, CLASSES), _rows([0.2], [1.0, 0.0, 3.0], [0.0]), awkward.amounts, invalid=-2.0)
+AMOUNTS = Input(
+    _uniform(0.1, 2.0, CLASSES), _rows([0.2], [1.0, 0.0, 3.0], [0.0]), awkward.amounts, invalid=-2.0, within=np.abs
+)
 LATENTS = Input(_normal(CLASSES), _rows([0.0], [1.0], [1e4, -1e4, 1e-20]), awkward.vector)
 LOG_VARIANCES = Input(_normal(CLASSES), _rows([0.0], [1.0, -1e4, 40.0, 1e-20]), awkward.log_variances)
-SCALES = Input(_uniform(0.5, 2.0, CLASSES), _rows([1.0], [0.0, 1e-30, 1e30, 2.0]), awkward.scales)
+SCALES = Input(_uniform(0.5, 2.0, CLASSES), _rows([1.0], [0.0, 1e-30, 1e30, 2.0]), awkward.scales, within=np.abs)
 BITS = Input(
     lambda rng, batch: rng.integers(0, 2, (*batch, CLASSES)).astype(float),
     _rows([0.0], [1.0], [1.0, 0.0]),
     awkward.bits,
     invalid=2.0,
+    within=lambda x: np.where(x > 0, 1.0, 0.0),
 )
 LABEL_LISTS = Input(
     _label_lists, _rows([-1], [3, -1], [0, 1, 2, 3, 4], [1, 1, 0, -1]).astype(int), awkward.label_lists, invalid=77
@@ -146,16 +198,20 @@ VECTOR = Input(
 
 SAMPLES = Input(_normal(3), _rows([0.0], [1.0], [1e25, -1e25, 1e-25])[:, :3], awkward.samples)
 
-FEATURES = replace(VECTOR, awkward=lambda d: awkward.hidden(d, CLASSES))
-HEAD = Input(lambda rng, batch: rng.normal(size=(CLASSES, 4)), batched=False)
+FEATURES = replace(VECTOR, awkward=lambda d: awkward.hidden(d, CLASSES), within=_factor)
+HEAD = Input(lambda rng, batch: rng.normal(size=(CLASSES, 4)), batched=False, within=_factor)
 TAILS = Input(
     lambda rng, batch: tuple((rng.normal(size=(CLASSES, 3)), rng.normal(size=(3, size))) for size in (2, 3)),
     batched=False,
+    within=_factor,
 )
 HIDDEN = Input(
-    _normal(4), _rows([0.0], [1.0], [1e-25], [0.0, 1.0, 0.0], [1e-40])[:, :4], lambda d: awkward.hidden(d, 4)
+    _normal(4),
+    _rows([0.0], [1.0], [1e-25], [0.0, 1.0, 0.0], [1e-40])[:, :4],
+    lambda d: awkward.hidden(d, 4),
+    within=_factor,
 )
-KERNEL = Input(lambda rng, batch: rng.normal(size=(4, CLASSES)), batched=False)
+KERNEL = Input(lambda rng, batch: rng.normal(size=(4, CLASSES)), batched=False, within=_factor)
 ADAPTIVE_LABEL = Input(lambda rng, batch: rng.integers(0, 7, batch), np.arange(7), invalid=77)
 FRAME_LOGITS = Input(_normal(FRAMES, CLASSES), np.zeros((1, FRAMES, CLASSES)), lambda d: awkward.frames(d, FRAMES))
 SYMBOL_LISTS = Input(
@@ -173,6 +229,7 @@ IMAGE = Input(
     ),
     lambda d, *before: awkward.image(d, PIXELS, *before),
     invalid=1.5,
+    within=_part,
 )
 LABEL_IMAGE = Input(
     lambda rng, batch: rng.integers(0, CLASSES, (*batch, PIXELS)),
@@ -182,7 +239,11 @@ LABEL_IMAGE = Input(
 )
 MEMBERSHIPS = replace(IMAGE, invalid=-0.5)
 RELEVANCE = Input(
-    _uniform(0.1, 3.0, CLASSES), _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]), awkward.distribution, invalid=-2.0
+    _uniform(0.1, 3.0, CLASSES),
+    _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]),
+    awkward.distribution,
+    invalid=-2.0,
+    within=np.abs,
 )
 ID = Input(lambda rng, batch: 7 - 9 * rng.integers(0, 2, batch), np.array([7, -2, 10**6]))
 

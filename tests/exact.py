@@ -14,22 +14,26 @@ MP = mpmath.MPContext()
 MP.dps = 200
 INF = MP.inf
 
+ROUNDING = 1e-6
+"""What floats may lose of the largest term: some units in the last place of float32."""
+
 _order = itertools.count()
 
 
 class Exact:
     """A number, and what it was made of: pairs of a number and the slope towards it.
 
-    At a kink there is no slope, and its sources have no derivative.
+    At a kink there is no slope, and its sources have no derivative. Of a maximum, its rivals are the other numbers.
     """
 
-    __slots__ = ("kink", "order", "sources", "value")
+    __slots__ = ("kink", "order", "rivals", "sources", "value")
 
     def __init__(self, value: Any, sources: Iterable[tuple["Exact", Any]] = (), *, kink: bool = False) -> None:
         """A constant, or a variable; with sources a step of a computation."""
         self.value = MP.mpf(value)
         self.sources = tuple(sources)
         self.kink = kink
+        self.rivals: list[Exact] = []
         self.order = next(_order)
 
     def __add__(self, other: Any) -> "Exact":
@@ -110,24 +114,45 @@ def kink(value: Any, *sources: Number) -> Exact:
 
 def gradient(result: Exact, variables: Sequence[Exact]) -> list[Any]:
     """The derivatives of a result by variables: NaN for those that have none."""
-    reached = {id(result): result}
+    slopes = _backwards(result, through_kinks=False)
+    return [slopes.get(variable, MP.zero) for variable in variables]
+
+
+def size(result: Exact) -> Any:
+    """That of the largest term that a result is made of: by how much it changes where a term does by all of itself.
+
+    A number that is not the largest of some counts too, where that is a matter of rounding in its own terms.
+    """
+    slopes = _backwards(result, through_kinks=True)
+    sizes = [abs(slope * number.value) for number, slope in slopes.items()]
+    for number, slope in slopes.items():
+        for rival in number.rivals if slope else ():
+            of_rival = size(rival)
+            if number.value - rival.value < ROUNDING * of_rival:
+                sizes.append(abs(slope) * of_rival)
+    return max(sizes)
+
+
+def _backwards(result: Exact, *, through_kinks: bool) -> dict[Exact, Any]:
+    """The derivatives of a result by all that it is made of: NaN beyond a kink, or what is so on one side of it."""
+    reached = {result}
     waiting = [result]
     while waiting:
         for source, _ in waiting.pop().sources:
-            if id(source) not in reached:
-                reached[id(source)] = source
+            if source not in reached:
+                reached.add(source)
                 waiting.append(source)
     slopes = dict.fromkeys(reached, MP.zero)
-    slopes[id(result)] = MP.one
+    slopes[result] = MP.one
     # What was made later depends on what was made before, never the other way round.
-    for number in sorted(reached.values(), key=lambda number: -number.order):
-        slope = slopes[id(number)]
-        if MP.isnan(slope) or (slope and number.kink):
-            slopes |= {id(source): MP.nan for source, _ in number.sources}
+    for number in sorted(reached, key=lambda number: -number.order):
+        slope = slopes[number]
+        if not through_kinks and (MP.isnan(slope) or (slope and number.kink)):
+            slopes |= {source: MP.nan for source, _ in number.sources}
         elif slope:
             for source, step in number.sources:
-                slopes[id(source)] += slope * step
-    return [slopes.get(id(variable), MP.zero) for variable in variables]
+                slopes[source] += slope * (1 if step is None else step)
+    return slopes
 
 
 # --- functions --------------------------------------------------------------------------------------------------------
@@ -180,7 +205,9 @@ def largest(numbers: Iterable[Number]) -> Exact:
     numbers = list(numbers)
     most = max(map(value_of, numbers))
     ties = [number for number in numbers if number == most]
-    return Exact(most, ((number, 1) for number in ties if isinstance(number, Exact)), kink=len(ties) > 1)
+    result = Exact(most, ((number, 1) for number in ties if isinstance(number, Exact)), kink=len(ties) > 1)
+    result.rivals = [number for number in numbers if isinstance(number, Exact) and number != most]
+    return result
 
 
 def smallest(numbers: Iterable[Number]) -> Exact:

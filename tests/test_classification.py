@@ -307,3 +307,8 @@ def test_every_option_of_cross_entropy_inside_shard_map(soft: bool, axis_type: A
         placed = jax.device_put((logits, labels), NamedSharding(mesh, rows))
         found = jax.jit(jax.value_and_grad(mapped))(*placed)
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-12), found, whole)
+
+
+def test_the_log_of_the_least_normal_probability_is_its_log() -> None:
+    least = np.finfo(np.float32).tiny
+    np.testing.assert_allclose(jaxloss.binary_cross_entropy(least, np.float32(1)), 87.336545, rtol=1e-6)

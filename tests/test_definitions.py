@@ -183,3 +183,12 @@ def test_a_kink_has_no_derivative_and_nothing_else_loses_its_own() -> None:
         assert MP.isnan(of_y)
         assert of_z == kinked.value
     assert gradient(exact.absolute(x - y) ** 2, [x]) == [0]
+
+
+def test_the_size_is_that_of_the_largest_term() -> None:
+    million, near = Exact(1e6), Exact(1e6 - 0.25)
+    assert exact.size(million - near) == 1e6
+    assert exact.size((million - near) * 2) == 2e6
+    assert exact.size(exact.absolute(million - million)) == 1e6  # also through a kink
+    assert exact.size(exact.hinge(near - million)) == 1e6  # rounding could make it positive
+    assert exact.size(exact.hinge(near - million - 1000)) == 0

@@ -168,3 +168,15 @@ def test_a_margin_is_seen_beside_huge_scores() -> None:
     assert jaxloss.multiclass_hinge_loss(logits, label) == 1
     assert jaxloss.multi_margin_loss(logits, label) == 0.5
     assert jaxloss.multilabel_margin_loss(logits, np.array([0, -1])) == 0.5
+
+
+def test_a_mean_over_classes_overflows_only_if_it_is_too_large() -> None:
+    scores = np.float32([[1e38, 1e38, 1e38, 1e38, 0]])
+    np.testing.assert_allclose(jaxloss.multi_margin_loss(scores, np.array([4])), 8e37, rtol=1e-6)
+    labels = np.array([[4, -1, -1, -1, -1]])
+    np.testing.assert_allclose(jaxloss.multilabel_margin_loss(scores, labels), 8e37, rtol=1e-6)
+    slopes = jax.grad(
+        lambda x: jaxloss.multi_margin_loss(x, np.array([4]), p=2, margin=0.5, class_weights=np.full(5, 3.0))
+    )(scores)
+    # The weighted mean divides by the weight.
+    np.testing.assert_allclose(slopes, 4e37 * np.array([[1, 1, 1, 1, -4]]), rtol=1e-6)

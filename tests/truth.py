@@ -9,7 +9,7 @@ import numpy as np
 from awkward import is_float
 from catalogue import Call, static_options
 from definitions import NOTHING, Part
-from exact import INF, MP, Exact, gradient, total
+from exact import INF, MP, Exact, gradient, size, total
 
 
 class Truth(NamedTuple):
@@ -40,14 +40,11 @@ def truth(call: Call, inputs: tuple[Any, ...], *, reduction: str = "mean", dtype
     Where the loss is infinite there is nothing to differentiate: such an entry is left out of what is reduced.
     """
     variables, options = tuple(map(lifted, inputs)), exact_options(call, dtype)
-    batch = next(len(x) for kind, x in zip(call.kinds, inputs, strict=True) if kind.batched)
-    parts = [part if isinstance(part, Part) else Part(part, 1) for part in _parts(call, variables, options, batch)]
-
+    parts = _parts(call, variables, options)
     finite = [part if abs(part.value.value) < INF else Part(NOTHING, 0) for part in parts]
     weight = total(part.weight for part in finite) if reduction == "mean" else Exact(1)
     reduced = total(part.value for part in finite) / weight if weight else NOTHING
-    leaves = _leaves((variables, options))
-    slopes = dict(zip(map(id, leaves), gradient(reduced, leaves), strict=True))
+    slopes = _slopes_of(reduced, (variables, options))
     return Truth(
         np.array([float(part.value.value) for part in parts]),
         float(reduced.value),
@@ -56,10 +53,45 @@ def truth(call: Call, inputs: tuple[Any, ...], *, reduction: str = "mean", dtype
     )
 
 
-def _parts(call: Call, inputs: tuple[Any, ...], options: dict[str, Any], batch: int) -> list[Any]:
+class Entry(NamedTuple):
+    """One of a batch's losses, rounded to float64.
+
+    Attributes:
+        value: The loss.
+        size: That of the largest term it is made of.
+        inputs: Its gradients by the inputs, shaped as these; None for those that are not floating.
+    """
+
+    value: float
+    size: float
+    inputs: tuple[Any, ...]
+
+
+def entries(call: Call, inputs: tuple[Any, ...], *, dtype: Any = np.float64) -> list[Entry]:
+    """The truth about every loss of a batch by itself. An infinite one is not differentiated."""
+    variables, options = tuple(map(lifted, inputs)), exact_options(call, dtype)
+    found = []
+    for value, _ in _parts(call, variables, options):
+        finite = value if abs(value.value) < INF else NOTHING
+        slopes = _slopes_of(finite, variables)
+        found.append(Entry(float(value.value), float(size(finite)), tuple(_slopes(x, slopes) for x in variables)))
+    return found
+
+
+def _slopes_of(result: Exact, variables: Any) -> dict[int, Any]:
+    leaves = _leaves(variables)
+    return dict(zip(map(id, leaves), gradient(result, leaves), strict=True))
+
+
+def _parts(call: Call, inputs: tuple[Any, ...], options: dict[str, Any]) -> list[Part]:
+    return [part if isinstance(part, Part) else Part(part, 1) for part in _losses(call, inputs, options)]
+
+
+def _losses(call: Call, inputs: tuple[Any, ...], options: dict[str, Any]) -> list[Any]:
     function = definition(call)
     if call.in_batch:
         return list(function(*inputs, **options))
+    batch = next(len(x) for kind, x in zip(call.kinds, inputs, strict=True) if kind.batched)
     return [
         function(
             *(x[row] if kind.batched else x for kind, x in zip(call.kinds, inputs, strict=True)),

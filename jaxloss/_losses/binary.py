@@ -138,7 +138,7 @@ def multilabel_soft_margin_loss(
     terms, impossible = _binary_nll(logits, targets)
     if class_weights is not None:
         terms, impossible = class_weights * terms, impossible & (class_weights > 0)
-    values = jnp.sum(terms, axis=-1) / count_classes(logits)
+    values = jnp.sum(terms / count_classes(logits)[..., None], axis=-1)
     values = with_impossible(values, jnp.any(impossible, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -187,7 +187,7 @@ def binary_cross_entropy(
 def _bounded_log(probs: Array) -> Array:
     """The log of probabilities, at least -100; NaN for a negative number."""
     # Hardware may round numbers below the least normal one to 0, where the gradient of the log is infinite.
-    vanishing = (probs >= 0) & (probs <= max(math.exp(-100), float(jnp.finfo(probs.dtype).tiny)))
+    vanishing = (probs >= 0) & ((probs <= math.exp(-100)) | (probs < jnp.finfo(probs.dtype).tiny))
     return jnp.where(vanishing, -100, log(jnp.where(vanishing, 1, probs)))
 
 

@@ -75,7 +75,7 @@ def quantile_loss(
     else:
         predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
         levels = _levels_of_rows(quantiles, predictions)
-        values = jnp.mean(_pinball(targets[..., None] - predictions, levels), axis=-1)
+        values = jnp.sum(_pinball(targets[..., None] - predictions, levels) / predictions.shape[-1], axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -183,7 +183,7 @@ def quantile_huber_loss(
     levels = _levels_of_rows(levels, predictions)[..., None]
     errors = targets[..., None, :] - predictions[..., :, None]
     weighted_errors = jnp.where(errors < 0, 1 - levels, levels) * smooth_absolute(errors, delta)
-    values = jnp.sum(jnp.mean(weighted_errors, axis=-1), axis=-1)
+    values = jnp.sum(weighted_errors / errors.shape[-1], axis=(-2, -1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

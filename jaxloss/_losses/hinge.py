@@ -294,10 +294,10 @@ def multi_margin_loss(
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
     violations = hinge(margin + (scores - label_scores[..., None]))
     label_weights = weights_of_labels(labels, class_weights)
-    # The weight is multiplied before the power, which may overflow: then a weight of 0 would make NaN.
-    weighted = violations if label_weights is None else label_weights[..., None] * violations
-    terms = jnp.where(exempt, 0, weighted * power(violations, p - 1))
-    values = jnp.sum(terms, axis=-1) / count_classes(logits)
+    # Multiplied before the power, which may overflow: then a weight of 0 would make NaN.
+    shares = (1 if label_weights is None else label_weights) / count_classes(logits)
+    terms = jnp.where(exempt, 0, shares[..., None] * violations * power(violations, p - 1))
+    values = jnp.sum(terms, axis=-1)
     values = with_impossible(values, impossible, label_weights)
     return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
 
@@ -347,7 +347,7 @@ def multilabel_margin_loss(
     is_label = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
     paired = listed[..., :, None] & ~(is_label | ruled_out)[..., None, :]
     violations = jnp.where(paired, hinge(1 + (scores[..., None, :] - label_scores[..., :, None])), 0)
-    values = factors * jnp.sum(violations, axis=(-2, -1)) / count_classes(logits)
+    values = factors * jnp.sum(violations / count_classes(logits)[..., None, None], axis=(-2, -1))
     values = with_impossible(values, jnp.any(impossible & listed, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

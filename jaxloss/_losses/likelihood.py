@@ -75,7 +75,10 @@ def gaussian_nll_loss(
     variances = at_least(variances, eps)
     factors = jax.lax.stop_gradient(variances) ** beta
     constant = HALF_LOG_2PI if full else 0
-    squares = _half_square(jnp.sqrt(factors) * (targets - means), variances)
+    errors = targets - means
+    # Of a large error only a factor that makes it smaller, so that it does not overflow before it is divided.
+    inside = jnp.where(jnp.abs(errors) > 1, jnp.minimum(factors, 1), factors)
+    squares = factors / inside * _half_square(jnp.sqrt(inside) * errors, variances)
     values = factors * (jnp.log(variances) / 2 + constant) + squares
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

@@ -100,7 +100,8 @@ def quotient(x: Float[Array, "*#shape"], y: Float[Array, "*#shape"]) -> Float[Ar
 @quotient.defjvp
 def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     result = quotient(*primals)
-    return result, over(tangents[0] - result * tangents[1], primals[1])
+    # Where the ratio overflows, a tangent of 0 is to stay 0.
+    return result, over(tangents[0] - bounded(result) * tangents[1], primals[1])
 
 
 def over(tangent: Float[Array, "*#shape"], x: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
