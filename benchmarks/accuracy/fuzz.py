@@ -57,7 +57,7 @@ def main() -> None:
         print(f"{result['call']}, {result['dtype']}: {result['failure']}", flush=True)
     written(RUNS / "fuzz.json", json.dumps(results, indent=1) + "\n")
     if not options.only:
-        fill(DOCS / "accuracy.md", {"fuzz": report(results)})
+        fill(DOCS / "accuracy.md", {"fuzz": report(results, options.minutes)})
     sys.exit(bool(failed))
 
 
@@ -173,16 +173,17 @@ def compared(call: Call, dtype: Any, where: Array, values: Array, slopes: Any, t
     return worst
 
 
-def report(results: list[Results]) -> str:
+def report(results: list[Results], minutes: float) -> str:
     """What was drawn, and the losses that came closest to the limit."""
     counts = {key: sum(result[key] for result in results) for key in ("examples", "values", "gradients")}
-    failed = sum(bool(result["failure"]) for result in results)
-    worst = sorted(results, key=lambda result: -result["worst"])[:10]
+    failed = [f"`{result['call']}` ({result['dtype']})" for result in results if result["failure"]]
+    worst = sorted((r for r in results if not r["failure"]), key=lambda result: -result["worst"])[:10]
     rows = [[f"`{result['call']}`", result["dtype"], f"{result['worst']:.1f}"] for result in worst]
     said = (
-        f"{counts['examples']:,} batches for {len(results):,} pairs of a call and a dtype: "
+        f"{counts['examples']:,} batches in {minutes:g} minutes for {len(results):,} pairs of a call and a dtype: "
         f"{counts['values']:,} values and "
-        f"{counts['gradients']:,} entries of gradients, {failed} failures. The values furthest off:"
+        f"{counts['gradients']:,} entries of gradients. {len(failed)} pairs fail"
+        f"{': ' if failed else ''}{', '.join(failed)}. The values furthest off:"
     )
     return f"{said}\n\n{table(['call', 'inputs', 'ulp of the largest term'], rows)}"
 

@@ -136,9 +136,10 @@ def multilabel_soft_margin_loss(
     logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
     class_weights = per_class(logits, class_weights=class_weights)
     terms, impossible = _binary_nll(logits, targets)
+    shares = 1 / count_classes(logits)[..., None]
     if class_weights is not None:
-        terms, impossible = class_weights * terms, impossible & (class_weights > 0)
-    values = jnp.sum(terms / count_classes(logits)[..., None], axis=-1)
+        shares, impossible = class_weights * shares, impossible & (class_weights > 0)
+    values = jnp.sum(shares * terms, axis=-1)
     values = with_impossible(values, jnp.any(impossible, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
