@@ -130,8 +130,8 @@ def test_fair_ensemble_crps_is_that_of_the_distribution() -> None:
 
 
 def test_a_mean_over_samples_or_levels_overflows_only_if_it_is_too_large() -> None:
-    predictions, levels = np.float32([[3e38, 3e38, 3e38, 0, 0]]), np.full(5, 0.5, np.float32)
+    predictions, levels = np.array([[3e38, 3e38, 3e38, 0, 0]], np.float32), np.full(5, 0.5, np.float32)
     found = jaxloss.quantile_loss(predictions, np.zeros(1, np.float32), quantiles=levels)
     np.testing.assert_allclose(found, 9e37, rtol=1e-6)
-    found = jaxloss.quantile_huber_loss(np.float32([[1.26e38, 0, 0, 0, 0]]), np.zeros((1, 3), np.float32))
+    found = jaxloss.quantile_huber_loss(np.array([[1.26e38, 0, 0, 0, 0]], np.float32), np.zeros((1, 3), np.float32))
     np.testing.assert_allclose(found, 1.134e38, rtol=1e-6)

@@ -171,7 +171,7 @@ def test_a_margin_is_seen_beside_huge_scores() -> None:
 
 
 def test_a_mean_over_classes_overflows_only_if_it_is_too_large() -> None:
-    scores = np.float32([[1e38, 1e38, 1e38, 1e38, 0]])
+    scores = np.array([[1e38, 1e38, 1e38, 1e38, 0]], np.float32)
     np.testing.assert_allclose(jaxloss.multi_margin_loss(scores, np.array([4])), 8e37, rtol=1e-6)
     labels = np.array([[4, -1, -1, -1, -1]])
     np.testing.assert_allclose(jaxloss.multilabel_margin_loss(scores, labels), 8e37, rtol=1e-6)

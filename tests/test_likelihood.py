@@ -311,7 +311,7 @@ def test_tweedie_where_nothing_happened() -> None:
 
 def test_an_error_that_a_factor_would_make_too_large_is_divided_first() -> None:
     def loss(means: jax.Array) -> jax.Array:
-        targets, variances = np.float32([2.7335966e36]), np.float32([2.4011542e8])
+        targets, variances = np.array([2.7335966e36], np.float32), np.array([2.4011542e8], np.float32)
         return jaxloss.gaussian_nll_loss(means, targets, variances, beta=0.5)
 
     np.testing.assert_allclose(jax.grad(loss)(np.zeros(1, np.float32)), -1.7641e32, rtol=1e-4)
@@ -319,7 +319,7 @@ def test_an_error_that_a_factor_would_make_too_large_is_divided_first() -> None:
 
 def test_a_component_whose_error_overflows_has_no_gradient() -> None:
     def loss(scales: jax.Array) -> jax.Array:
-        means = np.float32([[1.7014118e38, 0, 0, 0, 0]])
+        means = np.array([[1.7014118e38, 0, 0, 0, 0]], np.float32)
         return jaxloss.gaussian_mixture_nll_loss(means, np.zeros(1, np.float32), scales, np.zeros_like(means))
 
     np.testing.assert_allclose(jax.grad(loss)(np.full((1, 5), 0.5, np.float32)), [[0, 0.5, 0.5, 0.5, 0.5]], atol=1e-6)
