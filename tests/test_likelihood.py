@@ -323,3 +323,11 @@ def test_a_component_whose_error_overflows_has_no_gradient() -> None:
         return jaxloss.gaussian_mixture_nll_loss(means, np.zeros(1, np.float32), scales, np.zeros_like(means))
 
     np.testing.assert_allclose(jax.grad(loss)(np.full((1, 5), 0.5, np.float32)), [[0, 0.5, 0.5, 0.5, 0.5]], atol=1e-6)
+
+
+def test_a_factor_that_underflows_leaves_nothing() -> None:
+    def loss(means: jax.Array) -> jax.Array:
+        variances = np.array([1e-6], np.float32)
+        return jaxloss.gaussian_nll_loss(means, np.zeros(1, np.float32), variances, beta=10.0)
+
+    assert jax.value_and_grad(loss)(np.array([0.5], np.float32)) == (0, 0)

@@ -77,8 +77,9 @@ def gaussian_nll_loss(
     constant = HALF_LOG_2PI if full else 0
     errors = targets - means
     # Of a large error only a factor that makes it smaller, so that it does not overflow before it is divided.
-    inside = jnp.where(jnp.abs(errors) > 1, jnp.minimum(factors, 1), factors)
-    squares = factors / inside * _half_square(jnp.sqrt(inside) * errors, variances)
+    large = jnp.abs(errors) > 1
+    inside, outside = jnp.where(large, jnp.minimum(factors, 1), factors), jnp.where(large, jnp.maximum(factors, 1), 1)
+    squares = outside * _half_square(jnp.sqrt(inside) * errors, variances)
     values = factors * (jnp.log(variances) / 2 + constant) + squares
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
