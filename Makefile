@@ -41,7 +41,7 @@ accuracy: $(VENV)/accuracy  ## Every loss beside its definition and other librar
 	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.accuracy
 	$(VENV)/bin/python -m benchmarks.accuracy.report
 
-fuzz: $(VENV)/accuracy $(VENV)/dev  ## Any finite inputs to every loss, for five minutes, and the counts on that page.
+fuzz: $(VENV)/dev  ## Any finite inputs to every loss, for five minutes, and the counts on that page.
 	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.accuracy.fuzz
 
 peers: $(VENV)/peers  ## The peers' own tests, run on jaxloss, and their counts on the page about accuracy.

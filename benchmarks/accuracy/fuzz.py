@@ -96,8 +96,8 @@ def fuzzed(seed: int, seconds: float, case: tuple[int, Any]) -> Results:
         while time.monotonic() < start + seconds:
             seed += 1
             hypothesis.seed(seed)(hold)()
-    except AssertionError as error:
-        result["failure"] = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    except Exception as error:  # whatever a loss raises is a find, and the others go on
+        result["failure"] = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
     return result
 
 
@@ -181,8 +181,7 @@ def report(results: list[Results], minutes: float) -> str:
     rows = [[f"`{result['call']}`", result["dtype"], f"{result['worst']:.1f}"] for result in worst]
     said = (
         f"{counts['examples']:,} batches in {minutes:g} minutes for {len(results):,} pairs of a call and a dtype: "
-        f"{counts['values']:,} values and "
-        f"{counts['gradients']:,} entries of gradients. {len(failed)} pairs fail"
+        f"{counts['values']:,} values and {counts['gradients']:,} entries of gradients. {len(failed)} pairs fail"
         f"{': ' if failed else ''}{', '.join(failed)}. The values furthest off:"
     )
     return f"{said}\n\n{table(['call', 'inputs', 'ulp of the largest term'], rows)}"

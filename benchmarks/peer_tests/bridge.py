@@ -17,7 +17,7 @@ def array(tensor: torch.Tensor) -> jax.Array:
 
 def bridged(function: Callable[..., jax.Array], *tensors: torch.Tensor) -> torch.Tensor:
     """The function's value, which PyTorch can differentiate."""
-    result: torch.Tensor = _Bridge.apply(function, *tensors)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Bridge.apply(function, *tensors)  # type: ignore[no-untyped-call] # torch has no types there
     return result
 
 
