@@ -90,6 +90,11 @@ def _factor(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.sign(x) * np.abs(x) ** 0.3)
 
 
+def _moderate(x: np.ndarray) -> np.ndarray:
+    """Of which any few have a sum or a difference in the dtype."""
+    return np.asarray(x / 16)
+
+
 def _normal(*entry: int, scale: float = 1.0) -> Sampler:
     return lambda rng, batch: scale * rng.normal(size=(*batch, *entry))
 
@@ -158,6 +163,7 @@ LABEL = Input(lambda rng, batch: rng.integers(0, CLASSES, batch), np.arange(CLAS
 
 _LOGIT_ROWS = [[0.0], [1e30, 0.0], [-1e30, 1e30], [1e4, -1e4, 3.0], [1e-30], [-np.inf, 1.0, 2.0], [-np.inf]]
 LOGITS = Input(_normal(CLASSES, scale=2.0), _rows(*_LOGIT_ROWS, [1e38, -1e38]), awkward.class_logits)
+MODERATE_LOGITS = replace(LOGITS, within=_moderate)
 WEIGHTED_LOGITS = replace(LOGITS, edges=_rows(*_LOGIT_ROWS))  # three times 2e38 is beyond float32
 UNNORMALISED = Input(
     lambda rng, batch: np.log(softmax(rng.normal(size=(*batch, CLASSES)))),
@@ -243,11 +249,14 @@ RELEVANCE = Input(
     _rows([0.0], [1.0], [1e-30, 4.0], [3.0, 0.0]),
     awkward.distribution,
     invalid=-2.0,
-    within=np.abs,
+    within=lambda x: _moderate(np.abs(x)),
 )
 ID = Input(lambda rng, batch: 7 - 9 * rng.integers(0, 2, batch), np.array([7, -2, 10**6]))
 
 TRIPLET = (VECTOR, VECTOR, VECTOR)
+MODERATE_TRIPLET = 3 * (replace(VECTOR, within=_moderate),)  # a distance function may overflow
+# A softcap hides from the definition how large the numbers are that cancel before it.
+SMALL_HIDDEN, SMALL_KERNEL = (replace(kind, within=lambda x: np.clip(x, -3, 3)) for kind in (HIDDEN, KERNEL))
 ADAPTIVE = (FEATURES, ADAPTIVE_LABEL, HEAD, TAILS)
 LINEAR = (HIDDEN, KERNEL, LABEL)
 CTC = (FRAME_LOGITS, SYMBOL_LISTS, FRAME_COUNT, SYMBOL_COUNT)
@@ -444,7 +453,7 @@ CATALOGUE = [
     call(jaxloss.softmax_focal_loss, LOGITS, LABEL, label_smoothing=0.1),
     call(jaxloss.softmax_focal_loss, WEIGHTED_LOGITS, DISTRIBUTION, gamma=0.5, class_weights=CLASS_WEIGHTS),
     call(jaxloss.poly_cross_entropy, LOGITS, LABEL),
-    call(jaxloss.poly_cross_entropy, LOGITS, DISTRIBUTION, poly_weight=-1.0),
+    call(jaxloss.poly_cross_entropy, MODERATE_LOGITS, DISTRIBUTION, poly_weight=-1.0),
     call(jaxloss.generalized_cross_entropy, LOGITS, LABEL),
     call(jaxloss.generalized_cross_entropy, LOGITS, LABEL, q=0.0),
     call(jaxloss.asymmetric_loss, LOGIT, PROB),
@@ -452,12 +461,14 @@ CATALOGUE = [
     call(jaxloss.asymmetric_loss, LOGIT, PROB, gamma_neg=0.0, gamma_pos=0.0, clip=0.0),
     # Fenchel-Young.
     call(jaxloss.sparsemax_loss, LOGITS, LABEL),
-    call(jaxloss.sparsemax_loss, LOGITS, DISTRIBUTION),
+    call(jaxloss.sparsemax_loss, MODERATE_LOGITS, DISTRIBUTION),
     call(jaxloss.entmax_loss, LOGITS, LABEL),
-    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION),
+    call(jaxloss.entmax_loss, MODERATE_LOGITS, DISTRIBUTION),
     call(jaxloss.entmax_loss, LOGITS, LABEL, alpha=1.2),
-    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=1.0, exempt=("option_derivatives",)),  # at its least value
-    call(jaxloss.entmax_loss, LOGITS, DISTRIBUTION, alpha=3.0),
+    call(
+        jaxloss.entmax_loss, MODERATE_LOGITS, DISTRIBUTION, alpha=1.0, exempt=("option_derivatives",)
+    ),  # at its least value
+    call(jaxloss.entmax_loss, MODERATE_LOGITS, DISTRIBUTION, alpha=3.0),
     call(jaxloss.make_fenchel_young_loss(jax.nn.logsumexp), LOGITS, SIMPLEX),
     # Hinge.
     call(jaxloss.hinge_loss, LOGIT, SIGN),
@@ -472,8 +483,16 @@ CATALOGUE = [
     # Linear. Chunks of fewer rows than there are devices cannot be shared among them.
     call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, LABEL),
     call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, chunk_size=4, exempt=("batch_sharding",)),
-    call(jaxloss.linear_cross_entropy, *LINEAR, chunk_size=2, **LINEAR_OPTIONS, exempt=("batch_sharding",)),
-    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, precision="highest", **LINEAR_OPTIONS),
+    call(
+        jaxloss.linear_cross_entropy,
+        SMALL_HIDDEN,
+        KERNEL,
+        LABEL,
+        chunk_size=2,
+        **LINEAR_OPTIONS,
+        exempt=("batch_sharding",),
+    ),
+    call(jaxloss.linear_cross_entropy, SMALL_HIDDEN, SMALL_KERNEL, DISTRIBUTION, precision="highest", **LINEAR_OPTIONS),
     # Margin.
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN),
     call(jaxloss.margin_ranking_loss, REAL, REAL, SIGN, margin=0.5),
@@ -485,8 +504,10 @@ CATALOGUE = [
     call(jaxloss.triplet_margin_loss, *TRIPLET, p=3.0, eps=0.0, margin=2.0, swap=True),
     call(jaxloss.triplet_margin_loss, *TRIPLET, p=1.0),
     call(jaxloss.triplet_margin_loss, *TRIPLET, p=np.inf),
-    call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan),
-    call(jaxloss.triplet_margin_with_distance_loss, *TRIPLET, distance_function=manhattan, margin=0.3, swap=True),
+    call(jaxloss.triplet_margin_with_distance_loss, *MODERATE_TRIPLET, distance_function=manhattan),
+    call(
+        jaxloss.triplet_margin_with_distance_loss, *MODERATE_TRIPLET, distance_function=manhattan, margin=0.3, swap=True
+    ),
     # Divergence.
     call(jaxloss.kl_div, LOG_PROBS, PREDICTED),
     call(jaxloss.kl_div, LOG_PROBS, LOG_PROBS, log_target=True),

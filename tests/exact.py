@@ -23,7 +23,8 @@ _order = itertools.count()
 class Exact:
     """A number, and what it was made of: pairs of a number and the slope towards it.
 
-    At a kink there is no slope, and its sources have no derivative. Of a maximum, its rivals are the other numbers.
+    At a kink there is no slope, and its sources have no derivative. Of a maximum, also a smooth one, its rivals are the
+    numbers that may be the largest.
     """
 
     __slots__ = ("kink", "order", "rivals", "sources", "value")
@@ -124,13 +125,17 @@ def size(result: Exact) -> Any:
     A number that is not the largest of some counts too, where that is a matter of rounding in its own terms.
     """
     slopes = _backwards(result, through_kinks=True)
-    sizes = [abs(slope * number.value) for number, slope in slopes.items()]
+    sizes = [_largest_term(slopes)]
     for number, slope in slopes.items():
         for rival in number.rivals if slope else ():
-            of_rival = size(rival)
+            of_rival = _largest_term(_backwards(rival, through_kinks=True))
             if number.value - rival.value < ROUNDING * of_rival:
                 sizes.append(abs(slope) * of_rival)
     return max(sizes)
+
+
+def _largest_term(slopes: dict[Exact, Any]) -> Any:
+    return max(abs(slope * number.value) for number, slope in slopes.items())
 
 
 def _backwards(result: Exact, *, through_kinks: bool) -> dict[Exact, Any]:
@@ -197,7 +202,9 @@ def logsumexp(numbers: Iterable[Exact]) -> Exact:
     numbers = list(numbers)
     exponentials = [MP.exp(number.value) for number in numbers]
     whole = MP.fsum(exponentials)
-    return Exact(MP.ln(whole), [(number, part / whole) for number, part in zip(numbers, exponentials, strict=True)])
+    result = Exact(MP.ln(whole), [(number, part / whole) for number, part in zip(numbers, exponentials, strict=True)])
+    result.rivals = numbers
+    return result
 
 
 def largest(numbers: Iterable[Number]) -> Exact:

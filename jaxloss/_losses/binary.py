@@ -293,7 +293,8 @@ def sigmoid_focal_loss(
     vanishing = complements < jnp.finfo(scores.dtype).tiny
     # 1 - pₜ vanishes only where a huge logit agrees with a target of 0 or 1. There its log is -|s|.
     logs = jnp.where(vanishing, -jnp.abs(factor_scores), log(jnp.where(vanishing, 1, complements)))
-    values = jnp.where(infinite, 0 * targets, power_by_log(complements, logs, gamma) * nll)
+    root = power_by_log(complements, logs, gamma / 2)  # the power itself may underflow where its product does not
+    values = jnp.where(infinite, 0 * targets, root * nll * root)
     impossible = infinite & (jnp.where(logits > 0, no, yes) > 0)
     target_weights = None
     if alpha is not None:

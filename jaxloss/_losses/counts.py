@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import math
-
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from .._kit import NON_NEGATIVE, POSITIVE, Mask, Reduction, Weights, elementwise_inputs, loss_function, reduce
-from .._math.arithmetic import at_least, bounded, log, quotient, times
+from .._math.arithmetic import at_least, log, quotient, times
+from .._math.deviances import binomial_deviance, half_tweedie_deviance, scaled_line
 from .._math.dtypes import Scalar
 from .._math.special import (
     HALF_LOG_2PI,
-    close_log_ratio,
     entropy_gap,
-    exponential_growth,
-    log1p_deficit,
+    gap_of_amounts,
     log1p_over,
     log1p_product,
     log_ratio,
     stirling_error,
-    unit_integral,
 )
 
 
@@ -67,21 +61,20 @@ def poisson_nll_loss(
         Nelder and Wedderburn, Generalized linear models, 1972.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
+    # With Stirling's terms y log y - y the loss of a large count is a deviance, in which nothing cancels or overflows.
+    large = jnp.logical_and(full, targets > 1)
+    counts, large_counts = jnp.where(large, 0, targets), jnp.where(large, targets, 1)
     if log_input:
-        values = jnp.exp(predictions) - targets * predictions
+        values = jnp.exp(predictions) - counts * predictions
+        deviances = gap_of_amounts(predictions, large_counts) if full else values
     else:
         rates = predictions + eps
-        zero_times_log_zero = (targets == 0) & (rates == 0)
-        values = predictions - times(targets, log(jnp.where(zero_times_log_zero, 1, rates)))
+        zero_times_log_zero = (counts == 0) & (rates == 0)
+        values = predictions - times(counts, log(jnp.where(zero_times_log_zero, 1, rates)))
+        deviances = entropy_gap(large_counts, rates - large_counts, log_ratio(rates, large_counts)) - eps
     if full:
-        values = values + _stirling(targets)
+        values = jnp.where(large, deviances + HALF_LOG_2PI + jnp.log(large_counts) / 2, values)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _stirling(counts: Array) -> Array:
-    small = counts <= 1
-    large = jnp.where(small, 1, counts)
-    return jnp.where(small, 0, large * jnp.log(large) - large + jnp.log(2 * math.pi * large) / 2)
 
 
 @loss_function(domains={"means": NON_NEGATIVE, "targets": NON_NEGATIVE, "dispersions": NON_NEGATIVE, "eps": POSITIVE})
@@ -127,38 +120,20 @@ def negative_binomial_nll_loss(
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
     zero = targets == 0
-    values_above_0 = _negative_binomial(at_least(means, eps), jnp.where(zero, 1, targets), dispersions)
-    values = jnp.where(zero, log1p_over(dispersions, means), values_above_0)
+    above_0 = jnp.where(zero, 1, jnp.stack([at_least(means, eps), targets, dispersions]))
+    values_above_0 = _negative_binomial(*jnp.unstack(above_0))
+    values = jnp.where(zero, log1p_over(dispersions, jnp.where(zero, means, 0)), values_above_0)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 def _negative_binomial(means: Array, targets: Array, dispersions: Array) -> Array:
     """The negative log-likelihood of counts above 0, as Loader's sum of terms that do not cancel."""
     # The gamma functions are those of r, r + y and y + 1; `stirling_error` takes the inverses of r, r + y and y.
-    inverses = jnp.stack([dispersions, quotient(dispersions, 1 + dispersions * targets), 1 / targets])
+    h, c = scaled_line(dispersions)
+    inverses = jnp.stack([dispersions, quotient(c, h + c * targets), 1 / targets])
     at_failures, at_trials, at_target = jnp.unstack(stirling_error(inverses))
     log_factor = (jnp.log(targets) + log1p_product(dispersions, targets)) / 2 + HALF_LOG_2PI
-    return _binomial_deviance(means, targets, dispersions) + log_factor + at_target + (at_failures - at_trials)
-
-
-def _binomial_deviance(means: Array, targets: Array, dispersions: Array) -> Array:
-    """By how much the log-likelihood would be higher if the mean were equal to the target; never negative.
-
-    The likelihood is that of r failures in r + y trials.
-    """
-    # 1 + αx is written as (1 + α)(h + cx) with h + c = 1, which cannot overflow. Below, c · errors is ratio - 1.
-    h = 1 / (1 + dispersions)
-    c = dispersions * h
-    divisor = h + c * means
-    ratio, errors = quotient(h + c * targets, divisor), quotient(targets - means, divisor)
-    near = jnp.abs(c * errors) < 0.5
-    excess = jnp.where(near, c * errors, 0)
-    failures = jnp.where(
-        near,
-        excess * jnp.where(near, errors, 0) * h * log1p_deficit(excess),
-        (c * errors - jnp.log(jnp.where(near, 1, ratio))) / jnp.where(near, 1, dispersions),
-    )
-    return failures + entropy_gap(targets, -h * errors, log_ratio(means, targets) + jnp.log(ratio))
+    return binomial_deviance(means, targets, dispersions) + log_factor + at_target + (at_failures - at_trials)
 
 
 @loss_function(domains={"means": POSITIVE, "targets": NON_NEGATIVE})
@@ -204,92 +179,5 @@ def tweedie_loss(
     means, targets = elementwise_inputs(where, means=means, targets=targets)
     # A mean that a network computes as an exponential may underflow to 0.
     means = at_least(means, float(jnp.finfo(means.dtype).tiny))
-    values = 2 * _half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
+    values = 2 * half_tweedie_deviance(means, targets, jnp.asarray(power, means.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-@jax.custom_jvp
-def _half_tweedie_deviance(means: Array, targets: Array, power: Array) -> Array:
-    """The integral of (y - t) t^-p dt from the mean to the target y."""
-    return _tweedie_integral(means, targets, power)
-
-
-# The derivatives with respect to means and targets are simple. Those that autodiff finds for the integral would cancel.
-@_half_tweedie_deviance.defjvp
-def _half_tweedie_deviance_jvp(
-    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
-) -> tuple[Array, Array]:
-    means, targets, power = primals
-    values, in_power = jax.jvp(functools.partial(_tweedie_integral, means, targets), (power,), (tangents[2],))
-    in_means = _slope_by_means(means, targets, power)
-    zero, targets_above_0, logs = _targets_above_0(means, targets)
-    exponents = (1 - power) * logs
-    larger = jnp.where(exponents > 0, means, targets_above_0)
-    larger_root = _bounded_root_of_power(larger, 1 - power)
-    in_targets = jnp.where(zero, 0, -logs * larger_root * _mean_over_larger(exponents) * larger_root)
-    return values, in_means * tangents[0] + in_targets * tangents[1] + in_power
-
-
-@jax.custom_jvp
-def _slope_by_means(means: Array, targets: Array, power: Array) -> Array:
-    root = _bounded_root_of_power(means, -power)
-    return (means - targets) * root * root
-
-
-# Its derivative by the means is written so that nothing cancels up to a power of 1.
-@_slope_by_means.defjvp
-def _slope_by_means_jvp(
-    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
-) -> tuple[Array, Array]:
-    means, targets, power = primals
-    slope, root = _slope_by_means(*primals), _bounded_root_of_power(means, -power)
-    in_means = (1 - power) * root * root + power * root * quotient(targets, means) * root
-    return slope, in_means * tangents[0] - root * root * tangents[1] - jnp.log(means) * slope * tangents[2]
-
-
-def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
-    zero, targets, logs = _targets_above_0(means, targets)
-    near = jnp.abs(logs) * (1 + jnp.abs(power)) < 3
-    small, large = jnp.where(near, logs, 0), jnp.where(near, 1, logs)
-    # With t = y exp(s log(m/y)) the integrand has one sign, so that nothing cancels.
-    root = _bounded_root_of_power(targets, 2 - power)
-    integral = unit_integral(lambda s, logs: jnp.expm1(s * logs) * jnp.exp((1 - power) * s * logs), small)
-    close = root * small * integral * root
-    possible = power < 2
-    exponent = jnp.where(possible, 2 - power, 1)
-    of_zero = jnp.where(zero, means, 1) ** exponent / exponent + jnp.where(possible, 0, jnp.inf)
-    # (m^a - y^a)/a for a = 2 - p, minus y times the same for a = 1 - p; a may be 0.
-    means, targets = jnp.where(near, 1, jnp.stack([means, targets]))
-    first, second = (2 - power) * large, (1 - power) * large
-    # Each term overflows before their product with the logarithm does, so the larger one is taken out of both.
-    first_root = bounded(jnp.where(first > 0, means, targets) ** ((2 - power) / 2))
-    second_root = bounded(jnp.sqrt(targets) * jnp.where(second > 0, means, targets) ** ((1 - power) / 2))
-    root = jnp.maximum(jnp.maximum(first_root, second_root), jnp.finfo(means.dtype).tiny)
-    first_term = jnp.square(first_root / root) * _mean_over_larger(first)
-    second_term = jnp.square(second_root / root) * _mean_over_larger(second)
-    distant = root * (large * (first_term - second_term)) * root
-    return jnp.where(zero, of_zero, jnp.where(near, close, distant))
-
-
-def _bounded_root_of_power(x: Array, exponent: Array) -> Array:
-    """The square root of a power of x, and the largest number of the dtype if that is infinite.
-
-    Products contain it twice as a factor. So they overflow only if their true value does, and 0 times it is 0.
-    """
-    return bounded(x ** (exponent / 2))
-
-
-def _mean_over_larger(logs: Array) -> Array:
-    """The logarithmic mean of two numbers over the larger: (1 - exp(-|x|)) / |x|, where x is the log of their ratio.
-
-    The logarithmic mean of a and b is (a - b) / log(a / b). At x = 0 the other number becomes the larger one. This
-    function times the larger number is smooth there, since the logarithmic mean is.
-    """
-    return exponential_growth(jnp.ones_like(logs), jnp.where(logs > 0, -logs, logs))
-
-
-def _targets_above_0(means: Array, targets: Array) -> tuple[Array, Array, Array]:
-    """A mask of the targets that are 0, the targets with 1 in place of these, and log(mean / target) for the latter."""
-    zero = targets == 0
-    targets = jnp.where(zero, 1, targets)
-    return zero, targets, close_log_ratio(means, targets, means - targets)

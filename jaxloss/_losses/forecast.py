@@ -23,7 +23,7 @@ from .._kit import (
     rowwise_inputs,
     shielded,
 )
-from .._math.arithmetic import at_least, quotient, smooth_absolute
+from .._math.arithmetic import at_least, bounded, half_difference, smooth_absolute, standardized
 from .._math.dtypes import Scalar
 
 
@@ -71,16 +71,17 @@ def quantile_loss(
     """
     if jnp.ndim(quantiles) == 0:
         predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-        values = _pinball(targets - predictions, jnp.asarray(quantiles))
+        values = _pinball(predictions, targets, jnp.asarray(quantiles))
     else:
         predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
         levels = _levels_of_rows(quantiles, predictions)
-        values = jnp.sum(_pinball(targets[..., None] - predictions, levels) / predictions.shape[-1], axis=-1)
+        values = jnp.sum(_pinball(predictions, targets[..., None], levels, predictions.shape[-1]), axis=-1)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _pinball(errors: Array, levels: Array) -> Array:
-    return jnp.where(errors > 0, levels, jnp.where(errors < 0, levels - 1, 0)) * errors
+def _pinball(predictions: Array, targets: Array, levels: Array, number: int = 1) -> Array:
+    factors = jnp.where(targets > predictions, levels, jnp.where(targets < predictions, levels - 1, 0))
+    return 2 * factors / number * half_difference(targets, predictions)
 
 
 def _levels_of_rows(quantiles: ArrayLike, rows: Array) -> Array:
@@ -127,8 +128,9 @@ def expectile_loss(
         Kostrikov, Nair and Levine, Offline reinforcement learning with implicit Q-learning, 2022.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    errors = targets - predictions
-    values = jnp.where(errors < 0, 1 - expectile, expectile) * errors * errors
+    # One factor is twice half an error, as all of it may overflow before it is multiplied by the expectile.
+    errors, halves = targets - predictions, half_difference(targets, predictions)
+    values = 2 * jnp.where(errors < 0, 1 - expectile, expectile) * halves * bounded(errors)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -181,9 +183,9 @@ def quantile_huber_loss(
     predictions, targets = shielded(where, tuple(batch), predictions=predictions, targets=targets)
     levels = (jnp.arange(number, dtype=predictions.dtype) + 0.5) / number if quantiles is None else quantiles
     levels = _levels_of_rows(levels, predictions)[..., None]
-    errors = targets[..., None, :] - predictions[..., :, None]
-    weighted_errors = jnp.where(errors < 0, 1 - levels, levels) * smooth_absolute(errors, delta)
-    values = jnp.sum(weighted_errors / errors.shape[-1], axis=(-2, -1))
+    halves = half_difference(targets[..., None, :], predictions[..., :, None])
+    factors = 2 * jnp.where(halves < 0, 1 - levels, levels) / halves.shape[-1]
+    values = jnp.sum(factors * smooth_absolute(halves, delta / 2), axis=(-2, -1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -227,31 +229,33 @@ def crps_gaussian(
         Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
     """
     means, targets, scales = elementwise_inputs(where, means=means, targets=targets, scales=scales)
-    values = _crps_gaussian(targets - means, at_least(scales, eps))
+    values = _crps_gaussian(means, targets, at_least(scales, eps))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 # In the first derivatives the terms that come from ω cancel. Autodiff would keep their rounding errors, and
 # overflow where ω does.
 @jax.custom_jvp
-def _crps_gaussian(errors: Array, scales: Array) -> Array:
-    in_errors, in_scales = _crps_derivatives(errors, scales)
-    return errors * in_errors + scales * in_scales
+def _crps_gaussian(means: Array, targets: Array, scales: Array) -> Array:
+    in_errors, in_scales = _crps_derivatives(means, targets, scales)
+    return 2 * (half_difference(targets, means) * in_errors + scales / 2 * in_scales)
 
 
 @_crps_gaussian.defjvp
-def _crps_gaussian_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (errors, scales), (in_errors, in_scales) = primals, _crps_derivatives(*primals)
-    return errors * in_errors + scales * in_scales, in_errors * tangents[0] + in_scales * tangents[1]
+def _crps_gaussian_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    in_errors, in_scales = _crps_derivatives(*primals)
+    return _crps_gaussian(*primals), in_errors * (tangents[1] - tangents[0]) + in_scales * tangents[2]
 
 
-def _crps_derivatives(errors: Array, scales: Array) -> tuple[Array, Array]:
+def _crps_derivatives(means: Array, targets: Array, scales: Array) -> tuple[Array, Array]:
     """The derivatives with respect to error and scale: 2 Φ(ω) - 1, and 2 φ(ω) - 1/√π.
 
     The second is its value at ω = 0 minus what is lost from there, which is accurate for a small ω.
     """
     # Further out nothing changes, but squares of the distance would overflow.
-    omega = jnp.clip(quotient(errors, scales), -100, 100)
+    omega = jnp.clip(standardized(targets, means, scales), -100, 100)
     lost = -jnp.expm1(-jnp.square(omega) / 2)
     return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
 
@@ -318,8 +322,7 @@ def _crps_ensemble(members: Array, targets: Array, *, fair: bool) -> Array:
     pairs = number * (number - self_pairs)
     # Between equal members the target has no gradient.
     middle = jnp.where(low < high, jnp.clip(targets, low, high), low)
-    below_target = below * (below - self_pairs) * (middle - low)
-    above_target = above * (above - self_pairs) * (high - middle)
-    inside = (below_target + above_target) / max(pairs, 1)
+    twice_below, twice_above = (2 * count * (count - self_pairs) / max(pairs, 1) for count in (below, above))
+    inside = twice_below * half_difference(middle, low) + twice_above * half_difference(high, middle)
     outside = jnp.maximum(members[..., :1] - targets, 0) + jnp.maximum(targets - members[..., -1:], 0)
     return outside[..., 0] + jnp.sum(inside, axis=-1)

@@ -23,7 +23,7 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import finite, hinge, poison, power, with_impossible
+from .._math.arithmetic import bounded, finite, half_difference, hinge, poison, power, with_impossible
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels, label_mask
 from .._math.softmax import count_classes, weights_of_labels
@@ -292,11 +292,13 @@ def multi_margin_loss(
     label_scores, impossible = finite(at_labels(logits, labels))
     scores, ruled_out = finite(logits)
     exempt = ruled_out | label_mask(labels, logits.shape[-1])
-    violations = hinge(margin + (scores - label_scores[..., None]))
+    violations = bounded(hinge(margin + (scores - label_scores[..., None])))
+    # One factor is half a violation, as all of it may overflow before it is multiplied.
+    halves = hinge(margin / 2 + half_difference(scores, label_scores[..., None]))
     label_weights = weights_of_labels(labels, class_weights)
     # Multiplied before the power, which may overflow: then a weight of 0 would make NaN.
-    shares = (1 if label_weights is None else label_weights) / count_classes(logits)
-    terms = jnp.where(exempt, 0, shares[..., None] * violations * power(violations, p - 1))
+    twice_shares = (2 if label_weights is None else 2 * label_weights) / count_classes(logits)
+    terms = jnp.where(exempt, 0, twice_shares[..., None] * halves * power(violations, p - 1))
     values = jnp.sum(terms, axis=-1)
     values = with_impossible(values, impossible, label_weights)
     return reduce(values, where=where, weights=weights, normalizer=label_weights, reduction=reduction)
@@ -346,8 +348,10 @@ def multilabel_margin_loss(
     scores, ruled_out = finite(logits)
     is_label = jnp.any(label_mask(labels, logits.shape[-1]) & listed[..., None], axis=-2)
     paired = listed[..., :, None] & ~(is_label | ruled_out)[..., None, :]
-    violations = jnp.where(paired, hinge(1 + (scores[..., None, :] - label_scores[..., :, None])), 0)
-    values = factors * jnp.sum(violations / count_classes(logits)[..., None, None], axis=(-2, -1))
+    # Half of each violation, as all of it may overflow before it is divided.
+    halves = hinge(0.5 + half_difference(scores[..., None, :], label_scores[..., :, None]))
+    twice_shares = 2 / count_classes(logits)[..., None, None]
+    values = factors * jnp.sum(twice_shares * jnp.where(paired, halves, 0), axis=(-2, -1))
     values = with_impossible(values, jnp.any(impossible & listed, axis=-1))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

@@ -20,7 +20,7 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import absolute, at_least, bounded, quotient, with_impossible
+from .._math.arithmetic import absolute, at_least, bounded, half_difference, quotient, standardized, with_impossible
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels
 from .._math.softmax import log_softmax, normalizer
@@ -75,26 +75,30 @@ def gaussian_nll_loss(
     variances = at_least(variances, eps)
     factors = jax.lax.stop_gradient(variances) ** beta
     constant = HALF_LOG_2PI if full else 0
-    errors = targets - means
+    halves = half_difference(targets, means)
     # Of a large error only a factor that makes it smaller, so that it does not overflow before it is divided.
-    large = jnp.abs(errors) > 1
+    large = jnp.abs(halves) > 1
     inside, outside = jnp.where(large, jnp.minimum(factors, 1), factors), jnp.where(large, jnp.maximum(factors, 1), 1)
-    squares = outside * _half_square(jnp.sqrt(inside) * errors, variances)
+    squares = outside * _half_square(means, targets, variances, jnp.sqrt(inside))
     values = factors * (jnp.log(variances) / 2 + constant) + squares
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
 @jax.custom_jvp
-def _half_square(errors: Array, variances: Array) -> Array:
-    """The term e² / (2 v). It overflows only if its true value does, since e² is never computed."""
-    return errors * (quotient(errors, variances) / 2)
+def _half_square(means: Array, targets: Array, variances: Array, roots: Array) -> Array:
+    """The term e² / (2 v) of errors times a root; e² is never computed, so it overflows only if its true value does."""
+    halves = roots * half_difference(targets, means)
+    return halves * (2 * quotient(halves, variances))
 
 
-# The derivatives, e/v and -(e/v)²/2, are computed without e² and v² too.
+# The derivatives are computed without e² and v² too.
 @_half_square.defjvp
-def _half_square_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    ratio = quotient(*primals)
-    return _half_square(*primals), ratio * (tangents[0] - ratio / 2 * tangents[1])
+def _half_square_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    means, targets, variances, roots = primals
+    halves = half_difference(targets, means)
+    ratio = 2 * quotient(roots * halves, variances)
+    moved = roots * (tangents[1] - tangents[0]) + halves * (2 * tangents[3])
+    return _half_square(*primals), ratio * (moved - ratio / 2 * tangents[2])
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -138,7 +142,7 @@ def laplace_nll_loss(
     locations, targets, scales = elementwise_inputs(where, locations=locations, targets=targets, scales=scales)
     scales = at_least(scales, eps)
     # |e| / b, not |e / b|: where e / b underflows, its sign, and so the gradient, would be lost.
-    values = jnp.log(scales) + math.log(2) + quotient(absolute(targets - locations), scales)
+    values = jnp.log(scales) + math.log(2) + 2 * quotient(absolute(half_difference(targets, locations)), scales)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -189,41 +193,47 @@ def student_t_nll_loss(
         where, locations=locations, targets=targets, scales=scales, dfs=dfs
     )
     scales = at_least(scales, eps)
-    values = _student_t(targets - locations, scales, dfs)
+    values = _student_t(targets, locations, scales, dfs)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _student_t(errors: Array, scales: Array, dfs: Array) -> Array:
-    """The negative log-likelihood of errors: that of a normal distribution, and terms that vanish with 1/ν."""
+def _student_t(targets: Array, locations: Array, scales: Array, dfs: Array) -> Array:
+    """The negative log-likelihood: that of a normal distribution, and terms that vanish with 1/ν."""
     inverse_dfs = quotient(jnp.ones_like(dfs), dfs)
     # log Γ(ν/2) - log Γ((ν + 1)/2) + log(ν/2)/2, computed from the errors of Stirling's formula at ν/2 and (ν + 1)/2.
     stirling, stirling_next = jnp.unstack(stirling_error(jnp.stack([2 * inverse_dfs, 2 / (1 + dfs)])))
     gammas = (stirling - stirling_next) + inverse_dfs * log1p_deficit(inverse_dfs) / 2
-    distances = absolute(errors)
-    near = distances < 0.7 * scales * jnp.sqrt(dfs)
-    z = quotient(jnp.where(near, distances, 0), scales)
-    close = jnp.log(scales) + (1 + inverse_dfs) / 2 * _df_times_log1p(z, dfs)
+    halves = absolute(half_difference(targets, locations))
+    near = halves < 0.35 * scales * jnp.sqrt(dfs)
+    z = standardized(*jnp.where(near, jnp.stack([targets, locations]), 0), scales)
+    close = jnp.log(scales) + _half_log1p(z, dfs)
     # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²), and log s + log(z²/ν)/2 is log(|y - location|/√ν).
-    distances, scales, dfs = jnp.where(near, 1, jnp.stack([distances, scales, dfs]))
+    halves, scales, dfs = jnp.where(near, 1, jnp.stack([halves, scales, dfs]))
     root = jnp.sqrt(dfs)
-    excess = jnp.log1p(jnp.square(quotient(scales * root, distances)))
-    far = log_ratio(distances, root) + dfs * log_ratio(distances, scales * root) + (1 + dfs) / 2 * excess
+    half_width = scales * root / 2
+    excess = jnp.log1p(jnp.square(quotient(half_width, halves)))
+    far = math.log(2) + log_ratio(halves, root) + dfs * log_ratio(halves, half_width) + (1 + dfs) / 2 * excess
     return HALF_LOG_2PI + gammas + jnp.where(near, close, far)
 
 
 @jax.custom_jvp
-def _df_times_log1p(z: Array, dfs: Array) -> Array:
-    """ν log(1 + z²/ν), which tends to z² as ν grows; for z² below ν/2."""
-    return jnp.square(z) * log1p_ratio(jnp.square(z / jnp.sqrt(dfs)))
+def _half_log1p(z: Array, dfs: Array) -> Array:
+    """(ν + 1)/2 log(1 + z²/ν), which tends to z²/2 as ν grows; for z² below ν/2."""
+    q = jnp.square(z / jnp.sqrt(dfs))
+    # The square of z may underflow, and so may q: that of the two which is larger is right.
+    squares = jnp.where(dfs < 1, (1 + dfs) * q, (1 + 1 / dfs) * jnp.square(z))
+    return squares / 2 * log1p_ratio(q)
 
 
-# The derivative with respect to ν is about (z²/ν)²/2. Autodiff would compute it from numbers that overflow.
-@_df_times_log1p.defjvp
-def _df_times_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+# Of log(1 + q) - q/(1 + q) in the derivative with respect to ν, autodiff would leave no digit for a small q.
+@_half_log1p.defjvp
+def _half_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     z, dfs = primals
     q = jnp.square(z / jnp.sqrt(dfs))
-    in_dfs = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
-    return _df_times_log1p(z, dfs), 2 * z / (1 + q) * tangents[0] + in_dfs * tangents[1]
+    inverse = 1 / dfs
+    excess = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
+    in_dfs = (excess - inverse * q / (1 + q)) / 2
+    return _half_log1p(z, dfs), (1 + inverse) * z / (1 + q) * tangents[0] + in_dfs * tangents[1]
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -273,7 +283,7 @@ def gaussian_mixture_nll_loss(
         where, axis, means=means, scales=scales, logits=logits, per_row={"targets": targets}
     )
     scales = at_least(scales, eps)
-    errors = bounded(quotient(targets[..., None] - means, scales))
+    errors = bounded(standardized(targets[..., None], means, scales))
     ruled_out = logits == -jnp.inf
     nearest = _first_minimum(jnp.where(ruled_out, jnp.inf, jnp.abs(errors)))
     gaps, smallest = _half_square_gaps(errors, means, scales, nearest)
@@ -300,8 +310,10 @@ def _half_square_gaps(errors: Array, means: Array, scales: Array, nearest: Array
     from the means, since rounding the errors may have lost it.
     """
     error, mean, scale = (at_labels(rows, nearest)[..., None] for rows in (errors, means, scales))
-    differences = jnp.where(scales == scale, (mean - means) / scale, errors - error)
-    return bounded(differences * (errors / 2 + error / 2)), (error * (error / 2))[..., 0]
+    # In eighths, so that neither the difference nor the inverse of the scale leaves the dtype.
+    differences = bounded(jnp.where(scales == scale, (mean / 8 - means / 8) / (scale / 8), errors - error))
+    gaps = jnp.maximum(differences * (errors / 2 + error / 2), jnp.finfo(errors.dtype).min)
+    return gaps, (error * (error / 2))[..., 0]
 
 
 # The loss subtracts the half square of the nearest component from all and then adds it again. Its derivatives would

@@ -10,7 +10,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from .._kit import NON_NEGATIVE, POSITIVE, Domain, Mask, Reduction, Weights, elementwise_inputs, loss_function, reduce
-from .._math.arithmetic import absolute, hypotenuse, poison, polynomial, quotient, smooth_absolute
+from .._math.arithmetic import (
+    absolute,
+    half_difference,
+    hinge,
+    hypotenuse,
+    poison,
+    polynomial,
+    quotient,
+    smooth_absolute,
+)
 from .._math.dtypes import Scalar
 
 _ABOVE_MINUS_ONE = Domain("greater than -1", lambda x: x > -1)
@@ -128,14 +137,24 @@ def huber_loss(
         Huber, Robust estimation of a location parameter, 1964.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = _huber(predictions - targets, delta)
+    values = _huber(half_difference(predictions, targets), jnp.asarray(delta, predictions.dtype))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _huber(errors: Array, delta: Scalar) -> Array:
-    # With q the error clipped to ±delta, q (e - q/2) is both branches in one, and overflows only if the loss does.
-    clipped = jnp.clip(errors, -delta, delta)
-    return clipped * (errors - clipped / 2)
+@jax.custom_jvp
+def _huber(halves: Array, delta: Array) -> Array:
+    # With q the error clipped to ±delta, q (e - q/2) is both branches in one, and from e/2 it overflows only if the
+    # loss does.
+    clipped = jnp.clip(2 * halves, -delta, delta)
+    return 2 * clipped * (halves - clipped / 4)
+
+
+# The slopes are what autodiff leaves after it has multiplied what may overflow by 0.
+@_huber.defjvp
+def _huber_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    halves, delta = primals
+    in_halves = 2 * jnp.clip(2 * halves, -delta, delta)
+    return _huber(*primals), in_halves * tangents[0] + hinge(jnp.abs(halves) - delta / 2) * (2 * tangents[1])
 
 
 @loss_function(domains={"beta": NON_NEGATIVE})
@@ -265,7 +284,7 @@ def charbonnier_loss(
         Lai et al., Deep Laplacian pyramid networks for fast and accurate super-resolution, 2017.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = hypotenuse(predictions - targets, eps)
+    values = 2 * hypotenuse(half_difference(predictions, targets), eps / 2)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -305,7 +324,7 @@ def mape_loss(
         Makridakis, Accuracy measures: theoretical and practical concerns, 1993.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    small = jnp.abs(targets) < eps
+    small = jnp.abs(targets) <= eps
     errors_over_eps = quotient(jnp.where(small, predictions - targets, 0), eps)
     relative_errors = jnp.where(small, errors_over_eps, _relative_error(predictions, jnp.where(small, 1, targets)))
     values = 100 * absolute(relative_errors)
@@ -315,7 +334,7 @@ def mape_loss(
 # The derivative with respect to a target is -x / y². Autodiff would compute it as a difference of larger numbers.
 @jax.custom_jvp
 def _relative_error(predictions: Array, targets: Array) -> Array:
-    return (predictions - targets) / targets
+    return 2 * (half_difference(predictions, targets) / targets)
 
 
 @_relative_error.defjvp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import jax
@@ -11,9 +10,18 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
 from .._kit import POSITIVE, Mask, Reduction, Weights, elementwise_inputs, loss_function, reduce
-from .._math.arithmetic import absolute, hypotenuse, polynomial, quotient
+from .._math.arithmetic import (
+    absolute,
+    bounded,
+    half_difference,
+    hypotenuse,
+    polynomial,
+    quotient,
+    standardized,
+    with_impossible,
+)
 from .._math.dtypes import Scalar
-from .._math.special import exponential_growth
+from .._math.special import exponential_growth, log_ratio
 
 
 @loss_function(domains={"scale": POSITIVE})
@@ -59,29 +67,41 @@ def general_robust_loss(
         Barron, A general and adaptive robust loss function, 2019.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    values = _general_robust(quotient(predictions - targets, scale), jnp.asarray(alpha, predictions.dtype))
+    errors = standardized(predictions, targets, jnp.asarray(scale, predictions.dtype))
+    values = _general_robust(
+        bounded(errors), jnp.asarray(alpha, errors.dtype), _excess(errors, predictions, targets, scale)
+    )
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
+def _excess(errors: Array, predictions: Array, targets: Array, scale: Scalar) -> Array:
+    """By how much the log of an error is above that of the largest number: where errors are infinite, else 0."""
+    half_errors = jnp.abs(half_difference(predictions, targets))
+    beyond = jax.lax.stop_gradient(log_ratio(half_errors, jnp.asarray(scale, errors.dtype)))
+    return jnp.where(jnp.isinf(errors), beyond - math.log(jnp.finfo(errors.dtype).max / 2), 0)
+
+
 @jax.custom_jvp
-def _general_robust(errors: Array, alpha: Array) -> Array:
+def _general_robust(errors: Array, alpha: Array, excess: Array) -> Array:
     """The loss of errors in units of the scale."""
-    return _robust_value(errors, alpha)
+    return _robust_value(errors, alpha, excess)
 
 
 # Its slope is e h^(α - 2). By autodiff it would be the difference of terms that overflow.
 @_general_robust.defjvp
-def _general_robust_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    errors, alpha = primals
-    values, in_alpha = jax.jvp(functools.partial(_robust_value, errors), (alpha,), (tangents[1],))
+def _general_robust_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    errors, alpha, excess = primals
+    values, in_alpha = jax.jvp(lambda alpha: _robust_value(errors, alpha, excess), (alpha,), (tangents[1],))
     parabola, near = alpha == 2, jnp.square(errors) < jnp.abs(alpha - 2)
-    h, g = _logs_of_robust(errors, jnp.where(parabola, 1, alpha))
+    h, g = _logs_of_robust(errors, jnp.where(parabola, 1, alpha), excess)
     root = jnp.where(near, jnp.exp(jnp.sign(alpha - 2) * g / 2), h ** jnp.where(near, 0, (alpha - 2) / 2))
     in_errors = jnp.where(parabola, errors, root * errors * root)
     return values, in_errors * tangents[0] + in_alpha
 
 
-def _robust_value(errors: Array, alpha: Array) -> Array:
+def _robust_value(errors: Array, alpha: Array, excess: Array) -> Array:
     """The loss b (h^α - 1) / α, with b = |α - 2| and h = √(1 + e²/b).
 
     It is computed from g = b log h, which tends to e²/2 as b grows. For α < 1 it is (exp(s g) - 1) / s with s = α / b.
@@ -89,7 +109,7 @@ def _robust_value(errors: Array, alpha: Array) -> Array:
     """
     parabola = alpha == 2
     alpha = jnp.where(parabola, 1, alpha)
-    b, (h, g) = absolute(2 - alpha), _logs_of_robust(errors, alpha)
+    b, (h, g) = absolute(2 - alpha), _logs_of_robust(errors, alpha, excess)
     below_1, infinite = alpha < 1, alpha == -jnp.inf
     s = jnp.where(infinite, -1, jnp.where(infinite, 0, alpha) / b)
     values_below_1 = exponential_growth(g, jnp.where(below_1, s, 0))
@@ -97,11 +117,11 @@ def _robust_value(errors: Array, alpha: Array) -> Array:
     alpha, b = jnp.where(below_1, 1, alpha), jnp.where(below_1, 1, b)
     half_power = h ** (alpha / 2)  # the whole power may overflow before its division
     grown = half_power * (jnp.square(quotient(errors, h)) / alpha) * half_power
-    values_from_1 = grown + b / alpha * jnp.expm1(jnp.sign(alpha - 2) * g)
+    values_from_1 = with_impossible(grown + b / alpha * jnp.expm1(jnp.sign(alpha - 2) * g), excess > 0)
     return jnp.where(parabola, errors * (errors / 2), jnp.where(below_1, values_below_1, values_from_1))
 
 
-def _logs_of_robust(errors: Array, alpha: Array) -> tuple[Array, Array]:
+def _logs_of_robust(errors: Array, alpha: Array, excess: Array) -> tuple[Array, Array]:
     """H and g = b log h of errors, for α other than 2."""
     b = absolute(2 - alpha)
     # An infinite b would make h NaN. The cap changes no value for α < 1: with b > 1e4 and |e| > √b, exp(s g) is 0.
@@ -116,7 +136,7 @@ def _logs_of_robust(errors: Array, alpha: Array) -> tuple[Array, Array]:
     q = squares / b
     # log(1 + q) is 2 artanh(q / (2 + q)), and the derivative of this series with respect to α does not cancel.
     artanh = polynomial([1 / n for n in range(1, 35, 2)], jnp.square(q / (2 + q)))
-    return h, jnp.where(near, squares / (2 + q) * artanh, capped * jnp.log(h))
+    return h, jnp.where(near, squares / (2 + q) * artanh, capped * (jnp.log(h) + excess))
 
 
 @loss_function(domains={"cutoff": POSITIVE})

@@ -49,6 +49,11 @@ def left_out(option: Scalar) -> bool:
     return isinstance(option, (int, float)) and option == 0
 
 
+def half_difference(x: Float[Array, "*#shape"], y: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
+    """(x - y) / 2, for a loss that divides the difference of two numbers, which itself may overflow."""
+    return x / 2 - y / 2
+
+
 # --- masks and infinities ---------------------------------------------------------------------------------------------
 
 
@@ -115,6 +120,20 @@ def over(tangent: Float[Array, "*#shape"], x: Float[Array, "*#shape"]) -> Float[
 
 
 @jax.custom_jvp
+def standardized(
+    x: Float[Array, "*#shape"], center: Float[Array, "*#shape"], scale: Float[Array, "*#shape"]
+) -> Float[Array, "*#shape"]:
+    """(x - center) / scale, also where the difference overflows."""
+    return 2 * (half_difference(x, center) / scale)
+
+
+@standardized.defjvp
+def _standardized_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    result = standardized(*primals)
+    return result, over(tangents[0] - tangents[1] - bounded(result) * tangents[2], primals[2])
+
+
+@jax.custom_jvp
 def log(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The logarithm. None of its derivatives is computed from x², which may underflow."""
     return jnp.log(x)
@@ -147,6 +166,7 @@ def ratio(part: Float[Array, "*#shape"], whole: Float[Array, "*#shape"]) -> Floa
     return jnp.where(nothing, 0, quotient(part, jnp.where(nothing, 1, whole)))
 
 
+@jax.custom_jvp
 def hypotenuse(x: Float[Array, "*shape"], y: Scalar) -> Float[Array, "*shape"]:
     """√(x² + y²), with gradient 0 where both are 0. It is finite even if x² and y² overflow."""
     scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(x), jnp.abs(y)))
@@ -154,6 +174,14 @@ def hypotenuse(x: Float[Array, "*shape"], y: Scalar) -> Float[Array, "*shape"]:
     divisor = jnp.where(zero, 1, scale)
     squares = jnp.square(x / divisor) + jnp.square(y / divisor)
     return scale * jnp.sqrt(jnp.where(zero, 1, squares))
+
+
+# By autodiff the slopes would be multiplied by the scale and then divided by it.
+@hypotenuse.defjvp
+def _hypotenuse_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    result = hypotenuse(*primals)
+    (x_share, y_share), (x_tangent, y_tangent) = (ratio(part, result) for part in primals), tangents
+    return result, x_share * x_tangent + y_share * y_tangent
 
 
 # --- powers -----------------------------------------------------------------------------------------------------------

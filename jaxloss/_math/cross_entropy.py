@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
-from .arithmetic import finite, left_out, masked, with_impossible
+from .arithmetic import bounded, finite, left_out, masked, with_impossible
 from .dtypes import Scalar
 from .exponentials import Exponentials, beside_labels, beside_leaders, largest, leaders, probabilities, softmax
 from .passes import Limits, at_labels, class_sum, is_at_most, limits_of
@@ -133,7 +133,7 @@ def _nll_of_probabilities_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...
         by_log_total = jnp.sum(softmax(exponentials, every) * logits_tangent, axis=-1)
     if not isinstance(targets_tangent, SymbolicZero):
         scores, ruled_out = finite(rows.logits)
-        terms = log_total[..., None] + 2 * (top[..., None] / 2 - scores / 2)
+        terms = bounded(log_total[..., None] + 2 * (top[..., None] / 2 - scores / 2))
         by_values = by_values + jnp.sum(jnp.where(ruled_out, 0, terms) * targets_tangent, axis=-1)
         whole_moved = jnp.sum(jnp.where(ruled_out, 0, targets_tangent), axis=-1)
     return (values, log_total, missing, whole), (by_values, by_log_total, jnp.zeros_like(missing), whole_moved)

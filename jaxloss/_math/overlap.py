@@ -44,7 +44,7 @@ def overlap_of_regions(probs: Float[Array, "*pixels classes"], inside: Bool[Arra
 
 def dice_dissimilarity(overlap: Overlap, smooth_nr: Scalar, smooth_dr: Scalar) -> Float[Array, "*shape"]:
     """One minus Dice's coefficient, 1 - (2 both + smooth_nr) / (predicted size + true size + smooth_dr)."""
-    return tversky_dissimilarity(overlap, 0.5, 0.5, smooth_nr / 2, smooth_dr / 2)
+    return _dissimilarity(2 * overlap.both, overlap.predicted_only + overlap.true_only, smooth_nr, smooth_dr)
 
 
 def tversky_dissimilarity(

@@ -126,6 +126,7 @@ def log1p_over(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Ar
     return jnp.where(near, y * log1p_ratio(product), log1p_product(x, y) / jnp.where(near, 1, x))
 
 
+@jax.custom_jvp
 def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + x y) for x, y ≥ 0. The product x y may overflow."""
     near = x * y < 1
@@ -134,10 +135,26 @@ def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float
     return jnp.where(near, jnp.log1p(product), 2 * jnp.log(root) + jnp.log1p(jnp.square(1 / root)))
 
 
+# Through the roots the slopes y / (1 + x y) and x / (1 + x y) would overflow for a tiny x or y.
+@log1p_product.defjvp
+def _log1p_product_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    x, y = primals
+    near = x * y < 1
+    small_x, large_x = jnp.where(near, x, 0), jnp.where(near, 1, x)
+    small_y, large_y = jnp.where(near, y, 0), jnp.where(near, 1, y)
+    divisor = 1 + small_x * small_y
+    in_x = jnp.where(near, small_y / divisor, 1 / (large_x + 1 / large_y))
+    in_y = jnp.where(near, small_x / divisor, 1 / (large_y + 1 / large_x))
+    return log1p_product(x, y), in_x * tangents[0] + in_y * tangents[1]
+
+
 @jax.custom_jvp
 def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(x / y) for positive x and y. The ratio x / y may overflow or underflow."""
-    return 2 * jnp.log(jnp.sqrt(x) / jnp.sqrt(y))
+    # Of the ratio of the roots and its inverse the larger: the other may be below the least normal number.
+    less, root_x, root_y = x < y, jnp.sqrt(x), jnp.sqrt(y)
+    larger_ratio = jnp.where(less, root_y, root_x) / jnp.where(less, root_x, root_y)
+    return jnp.where(less, -2, 2) * jnp.log(larger_ratio)
 
 
 @log_ratio.defjvp
@@ -201,9 +218,11 @@ def stirling_error(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The error of Stirling's formula at z = 1/x, log Γ(z) - (z - 1/2) log z + z - log(2π)/2; 0 at x = 0."""
     # The error at z + 4, where the continued fraction is accurate, and four steps from there down to z.
     weights, nodes = np.array(_STIELTJES_WEIGHTS_AND_NODES).T
-    fraction = _weighted_sum(lambda node, x: x / (1 + node * x * x), nodes, weights, quotient(x, 1 + 4 * x))
-    steps = _weighted_sum(lambda n, x: _stirling_step(quotient(x, 1 + n * x)), np.arange(4.0), np.ones(4), x)
-    return fraction + steps
+    # Beyond this limit only the step from z counts; with it the products do not overflow.
+    capped = jnp.minimum(x, 1e15)
+    fraction = _weighted_sum(lambda node, x: x / (1 + node * x * x), nodes, weights, quotient(capped, 1 + 4 * capped))
+    steps = _weighted_sum(lambda n, x: _stirling_step(quotient(x, 1 + n * x)), np.arange(1.0, 4), np.ones(3), capped)
+    return fraction + steps + _stirling_step(x)
 
 
 def _stirling_step(x: Array) -> Array:

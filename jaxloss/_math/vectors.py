@@ -1,5 +1,7 @@
 """Lengths and angles of vectors, with finite gradients at zero and without overflow."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -15,9 +17,31 @@ def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
     if p == 1:
         # Not scaled: beside a huge entry, a scaled tiny one would become 0 and lose its sign, which is its gradient.
         return jnp.sum(absolute(x), axis=-1)
-    scaled, scale, zero = _scaled(x)
+    return _smooth_norm(x, p)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _smooth_norm(x: Array, p: float) -> Array:
+    _, scale, zero = _scaled(x)
+    return jnp.where(zero, 0, scale[..., 0] * _relative_norm(x, p)[1])
+
+
+# By autodiff the slope would be multiplied by the scale and then divided by it.
+@_smooth_norm.defjvp
+def _smooth_norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (tangent,) = primals, tangents
+    scaled, length = _relative_norm(x, p)
+    ratios = scaled / length[..., None]
+    slopes = ratios if p == 2 else jnp.sign(x) * power(jnp.abs(ratios), p - 1)
+    zero = _scaled(x)[2]
+    return _smooth_norm(x, p), jnp.sum(jnp.where(zero[..., None], 0, slopes) * tangent, axis=-1)
+
+
+def _relative_norm(x: Array, p: float) -> tuple[Array, Array]:
+    """Vectors in units of about their largest entry, and their norms."""
+    scaled, _, _ = _scaled(x)
     terms = jnp.square(scaled) if p == 2 else power(jnp.abs(scaled), p)  # |x|² has a kink at 0 for autodiff
-    return jnp.where(zero, 0, scale[..., 0] * jnp.sum(terms, axis=-1) ** (1 / p))
+    return scaled, jnp.sum(terms, axis=-1) ** (1 / p)
 
 
 def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar = 0.0) -> Float[Array, "*batch"]:
