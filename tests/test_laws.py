@@ -526,6 +526,17 @@ def test_checkify_names_the_culprit(call: Call) -> None:
             check(bad, SOME, ONES)[0].throw()
 
 
+@law(first_of=FAMILY)
+def test_checkify_finds_nothing_in_good_inputs(call: Call) -> None:
+    floating, rebuild = split(call.inputs((N,)))
+
+    def run(floating: Any) -> Any:
+        return jax.value_and_grad(lambda floating: call.loss(*rebuild(floating), **call.options))(floating)
+
+    for function, argument in ((run, floating), (jax.vmap(run), [np.stack([x, x]) for x in floating])):
+        jax.jit(checkify.checkify(function, errors=checkify.all_checks))(argument)[0].throw()
+
+
 # JAX starts a program with effects from Python, with all of a training step's arguments.
 @law()
 def test_value_checks_are_no_effects(call: Call) -> None:

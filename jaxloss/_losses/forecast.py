@@ -25,6 +25,7 @@ from .._kit import (
 )
 from .._math.arithmetic import at_least, bounded, half_difference, smooth_absolute, standardized
 from .._math.dtypes import Scalar
+from .._math.indexing import taken
 
 
 @loss_function(domains={"quantiles": PROBABILITY})
@@ -237,27 +238,28 @@ def crps_gaussian(
 # overflow where ω does.
 @jax.custom_jvp
 def _crps_gaussian(means: Array, targets: Array, scales: Array) -> Array:
-    in_errors, in_scales = _crps_derivatives(means, targets, scales)
-    return 2 * (half_difference(targets, means) * in_errors + scales / 2 * in_scales)
+    return _crps_and_derivatives(means, targets, scales)[0]
 
 
 @_crps_gaussian.defjvp
 def _crps_gaussian_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    in_errors, in_scales = _crps_derivatives(*primals)
-    return _crps_gaussian(*primals), in_errors * (tangents[1] - tangents[0]) + in_scales * tangents[2]
+    values, in_errors, in_scales = _crps_and_derivatives(*primals)
+    return values, in_errors * (tangents[1] - tangents[0]) + in_scales * tangents[2]
 
 
-def _crps_derivatives(means: Array, targets: Array, scales: Array) -> tuple[Array, Array]:
-    """The derivatives with respect to error and scale: 2 Φ(ω) - 1, and 2 φ(ω) - 1/√π.
+def _crps_and_derivatives(means: Array, targets: Array, scales: Array) -> tuple[Array, Array, Array]:
+    """The score, and its derivatives with respect to error and scale: 2 Φ(ω) - 1, and 2 φ(ω) - 1/√π.
 
     The second is its value at ω = 0 minus what is lost from there, which is accurate for a small ω.
     """
     # Further out nothing changes, but squares of the distance would overflow.
     omega = jnp.clip(standardized(targets, means, scales), -100, 100)
     lost = -jnp.expm1(-jnp.square(omega) / 2)
-    return jax.lax.erf(omega * math.sqrt(0.5)), (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
+    in_errors = jax.lax.erf(omega * math.sqrt(0.5))
+    in_scales = (math.sqrt(2) - 1 - math.sqrt(2) * lost) / math.sqrt(math.pi)
+    return 2 * (half_difference(targets, means) * in_errors + scales / 2 * in_scales), in_errors, in_scales
 
 
 @loss_function()
@@ -303,7 +305,7 @@ def crps_ensemble(
     predictions, targets = rowwise_inputs(where, axis, predictions=predictions, per_row={"targets": targets})
     # Not `jnp.sort`: its derivative indexes in a way that JAX refuses for a batch on explicit mesh axes.
     order = jnp.argsort(jax.lax.stop_gradient(predictions), axis=-1)
-    members = jnp.take_along_axis(predictions, order, axis=-1, mode="promise_in_bounds")
+    members = taken(predictions, order)
     values = _crps_ensemble(members, targets[..., None], fair=fair)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .indexing import taken
 from .passes import at_labels
 
 
@@ -31,7 +32,7 @@ def log_alignments(log_probs: Array, labels: Array, label_lengths: Array, blank:
 
     def step(forward: tuple[Array, Array], frame: Array) -> tuple[tuple[Array, Array], None]:
         # Emissions are selected frame by frame: selected before the loop, those of all frames would be in memory.
-        emissions = jnp.take_along_axis(frame, emitted, axis=-1, mode="promise_in_bounds")
+        emissions = taken(frame, emitted)
         blanks, symbols = forward
         at_blanks = _log_add(blanks, _prepended(-jnp.inf, symbols))
         entering = jnp.where(repeated, blanks[..., :-1], at_blanks[..., :-1])

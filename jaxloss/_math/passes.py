@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from .dtypes import widened
+from .indexing import taken, unseen
 from .shardings import varying_alike
 
 _SLOW_LONG_SUMS = jax.__version_info__ < (0, 12)
@@ -79,7 +80,7 @@ def _selected(rows: Array, labels: Array) -> Array:
 
 
 def _gathered(rows: Array, labels: Array) -> Array:
-    return jnp.take_along_axis(rows, labels[..., None], axis=-1, mode="promise_in_bounds")[..., 0]
+    return taken(rows, labels[..., None])[..., 0]
 
 
 def zero_at_labels(
@@ -118,6 +119,7 @@ def _without_selected(rows: Array, labels: Array) -> Array:
     return jnp.where(label_mask(labels, rows.shape[-1]), 0, rows)
 
 
+@unseen
 def _zeros_written(rows: Array, labels: Array) -> Array:
     # Not `jnp.put_along_axis`, which takes no symbolic shapes.
     batch, last = tuple(range(labels.ndim)), (labels.ndim,)
