@@ -484,7 +484,7 @@ CATALOGUE = [
     call(jaxloss.multilabel_margin_loss, SCORES, LABEL_LISTS),
     # Linear. Chunks of fewer rows than there are devices cannot be shared among them.
     call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, LABEL),
-    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, chunk_size=4, exempt=("batch_sharding",)),
+    call(jaxloss.linear_cross_entropy, HIDDEN, KERNEL, DISTRIBUTION, chunk_size=4, exempt=("auto_batch_sharding",)),
     call(
         jaxloss.linear_cross_entropy,
         SMALL_HIDDEN,
@@ -492,7 +492,7 @@ CATALOGUE = [
         LABEL,
         chunk_size=2,
         **LINEAR_OPTIONS,
-        exempt=("batch_sharding",),
+        exempt=("auto_batch_sharding",),
     ),
     call(jaxloss.linear_cross_entropy, SMALL_HIDDEN, SMALL_KERNEL, DISTRIBUTION, precision="highest", **LINEAR_OPTIONS),
     # Margin.

@@ -220,7 +220,7 @@ def spoilt(array: np.ndarray, where: np.ndarray, value: float) -> np.ndarray:
 
 def test_exemptions_are_from_laws() -> None:
     laws = {name.removeprefix("test_") for name in globals()}
-    parts = {"option_derivatives", "batch_sharding", "class_sharding", "several_batch_axes"}
+    parts = {"option_derivatives", "batch_sharding", "auto_batch_sharding", "class_sharding", "several_batch_axes"}
     parts |= {"edges_have_finite_curvatures"}  # in test_curvature.py
     for call in CATALOGUE:
         assert call.exempt <= laws | parts
@@ -553,7 +553,8 @@ def test_value_checks_are_no_effects(call: Call) -> None:
 def test_sharded_is_whole_and_gathers_nothing(call: Call, axis_type: AxisType, sharded: str) -> None:
     by_class = sharded == "classes"
     inputs, traced = call.inputs((8,)), call.traced
-    if ("class" if by_class else "batch") + "_sharding" in call.exempt or (by_class and np.ndim(inputs[0]) == 1):
+    exempting = {f"{'class' if by_class else 'batch'}_sharding", f"{axis_type.name.lower()}_{sharded}_sharding"}
+    if exempting & call.exempt or (by_class and np.ndim(inputs[0]) == 1):
         return
     mesh = jax.make_mesh((CLASSES if by_class else 8,), ("devices",), axis_types=(axis_type,))
 

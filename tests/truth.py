@@ -78,6 +78,53 @@ def entries(call: Call, inputs: tuple[Any, ...], *, dtype: Any = np.float64) -> 
     return found
 
 
+STEP = MP.mpf("1e-60")
+AGREE = MP.mpf("1e-20")
+"""Digits of a second derivative from one side that are right: a step loses some of 200."""
+
+
+def curvature(call: Call, inputs: tuple[Any, ...], directions: tuple[Any, ...], *, dtype: Any) -> tuple[Any, ...]:
+    """How the gradients of the sum of a batch's losses by its inputs move along directions; None where those are None.
+
+    They are differences of exact gradients, from the side that exists. Infinite where both sides do and differ,
+    at a kink, and where there is no gradient.
+    """
+    options, here = exact_options(call, dtype), tuple(map(lifted, inputs))
+
+    def slopes(step: Any) -> Any:
+        moved = tuple(_moved(x, d, step) for x, d in zip(here, directions, strict=True))
+        try:
+            result = total(part.value for part in _parts(call, moved, options))
+            return gradient(result, _leaves(moved)) if abs(result.value) < INF else None
+        except (TypeError, ValueError, ZeroDivisionError):  # beyond the domain
+            return None
+
+    below, at, above = (slopes(step) for step in (-STEP, 0, STEP))
+
+    def second(low: Any, middle: Any, high: Any) -> Any:
+        if MP.isnan(middle):
+            return INF
+        sides = [side / STEP for side in (middle - low, high - middle) if not MP.isnan(side)]
+        apart = len(sides) == 2 and abs(sides[0] - sides[1]) > AGREE * (1 + abs(sides[0]))
+        return INF if apart or not sides else sides[0]
+
+    unknown = [MP.nan] * len(_leaves(here))
+    if at is None or (below is None and above is None):
+        found = [INF] * len(unknown)
+    else:
+        found = [second(*three) for three in zip(below or unknown, at, above or unknown, strict=True)]
+    by_leaf = dict(zip(map(id, _leaves(here)), found, strict=True))
+    return tuple(_slopes(x, by_leaf) if d is not None else None for x, d in zip(here, directions, strict=True))
+
+
+def _moved(tree: Any, direction: Any, step: Any) -> Any:
+    if direction is None:
+        return tree
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_moved(part, d, step) for part, d in zip(tree, direction, strict=True))
+    return Exact(tree.value + MP.mpf(float(direction)) * step)
+
+
 def _slopes_of(result: Exact, variables: Any) -> dict[int, Any]:
     leaves = _leaves(variables)
     return dict(zip(map(id, leaves), gradient(result, leaves), strict=True))

@@ -5,9 +5,13 @@
 
 import argparse
 import json
+import multiprocessing
+import os
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -29,13 +33,18 @@ def main() -> None:
     options = parser.parse_args()
 
     start = time.perf_counter()
+    wanted = [
+        index
+        for index, subject in enumerate(subjects())
+        if options.only in subject.name
+        and options.dtype in jnp.dtype(subject.dtype).name
+        and not (options.quick and subject.classes == MANY_CLASSES)
+    ]
     cases = []
-    for subject in subjects():
-        dtype = jnp.dtype(subject.dtype).name
-        wanted = options.only in subject.name and options.dtype in dtype
-        if wanted and not (options.quick and subject.classes == MANY_CLASSES):
-            cases.append(studied(subject, min(subject.cases, 48) if options.quick else subject.cases))
-            print(f"{time.perf_counter() - start:5.0f} s  {subject.name}, {dtype}", flush=True)
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        for case in pool.map(partial(studied, quick=options.quick), wanted):
+            cases.append(case)
+            print(f"{time.perf_counter() - start:5.0f} s  {case['call']}, {case['dtype']}", flush=True)
     used = versions()
     results = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

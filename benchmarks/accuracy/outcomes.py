@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from awkward import Array
-from truth import truth
+from truth import curvature, truth
 
 from .subjects import Inputs, Subject
 
@@ -40,8 +40,12 @@ def _true(subject: Subject, inputs: Inputs) -> Outcome:
 
 def jaxloss_outcome(subject: Subject, inputs: Inputs) -> Outcome:
     """What jaxloss computes."""
-    loss = partial(subject.call.loss, reduction=subject.reduction, **subject.options)
-    return jax_outcome(subject, loss, inputs)
+    return jax_outcome(subject, jaxloss_loss(subject), inputs)
+
+
+def jaxloss_loss(subject: Subject) -> Callable[..., Any]:
+    """The loss of the inputs."""
+    return partial(subject.call.loss, reduction=subject.reduction, **subject.options)
 
 
 def jax_outcome(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> Outcome:
@@ -59,6 +63,55 @@ def jax_outcome(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> O
         arrays = {name: jnp.asarray(array) for name, array in subject.named(inputs).items()}
         (_, values), slopes = compiled({name: arrays[name] for name in subject.differentiated(inputs)}, arrays)
         return {name: np.asarray(array, np.float64) for name, array in ({VALUE: values} | slopes).items()}
+
+    return over_cases(subject, run, inputs)
+
+
+# --- second derivatives -----------------------------------------------------------------------------------------------
+
+
+def directions(subject: Subject, inputs: Inputs) -> Outcome:
+    """In which the inputs move: each by another power of 2, inwards from the ends of [0, 1], where that is a domain."""
+    named, weights = subject.named(inputs), 0.5 ** np.arange(8)
+    return {
+        name: np.where(np.asarray(named[name], np.float64) < 0.5, weight, -weight).astype(subject.dtype)
+        for name, weight in zip(subject.differentiated(inputs), weights, strict=False)
+    }
+
+
+def true_second(subject: Subject, inputs: Inputs) -> Outcome:
+    """How the gradients move along these directions, in truth."""
+
+    def run(inputs: Inputs) -> Outcome:
+        structure, names = jax.tree.structure(inputs), list(subject.named(inputs))
+        moves = directions(subject, inputs)
+        tree = jax.tree.unflatten(structure, [moves.get(name) for name in names])
+        found = subject.named(curvature(subject.call, inputs, tree, dtype=np.float32))
+        return {name: np.array(found[name]) for name in moves}
+
+    if subject.whole:
+        return over_cases(subject, run, inputs)
+    rows = len(jax.tree.leaves(inputs)[0])
+    entries = [run(jax.tree.map(lambda x, row=row: x[row : row + 1], inputs)) for row in range(rows)]
+    return {name: np.concatenate([entry[name] for entry in entries]) for name in entries[0]}
+
+
+def jax_second(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> Outcome:
+    """The same of a JAX function, compiled."""
+    structure, names = jax.tree.structure(inputs), list(subject.named(inputs))
+
+    @jax.jit
+    def moved(arrays: Mapping[str, jax.Array], moves: Mapping[str, jax.Array]) -> Any:
+        def summed(leaves: Mapping[str, jax.Array]) -> jax.Array:
+            values = loss(*jax.tree.unflatten(structure, [leaves.get(name, arrays[name]) for name in names]))
+            return jnp.sum(values, dtype=jnp.float32)
+
+        return jax.jvp(jax.grad(summed), ({name: arrays[name] for name in moves},), (moves,))[1]
+
+    def run(inputs: Inputs) -> Outcome:
+        arrays = {name: jnp.asarray(array) for name, array in subject.named(inputs).items()}
+        found = moved(arrays, directions(subject, inputs))
+        return {name: np.asarray(array, np.float64) for name, array in found.items()}
 
     return over_cases(subject, run, inputs)
 

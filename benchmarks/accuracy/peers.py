@@ -29,15 +29,23 @@ HOW = {"chunk_size", "precision", "space"}
 def outcomes(subject: Subject, inputs: Inputs) -> dict[str, Outcome]:
     """What the libraries compute that have the loss with these options."""
     found = {}
-    options = {name: value for name, value in subject.options.items() if name not in HOW}
-    for library in LIBRARIES:
-        call = PEERS.get(subject.call.loss.__name__, {}).get(library)
-        if call is not None and present(library) and options.keys() <= inspect.signature(call).parameters.keys():
-            outcome = _torch_outcome if library == "torch" else jax_outcome
-            # torch has not all losses in half precision, and in optax some raise there.
-            with suppress(NotImplementedError, TypeError):
-                found[library] = outcome(subject, partial(call, **options), inputs)
+    for library, loss in losses(subject).items():
+        outcome = _torch_outcome if library == "torch" else jax_outcome
+        # torch has not all losses in half precision, and in optax some raise there.
+        with suppress(NotImplementedError, TypeError):
+            found[library] = outcome(subject, loss, inputs)
     return found
+
+
+def losses(subject: Subject) -> dict[str, Call]:
+    """The losses of the libraries that have it with these options."""
+    options = {name: value for name, value in subject.options.items() if name not in HOW}
+    calls = {library: PEERS.get(subject.call.loss.__name__, {}).get(library) for library in LIBRARIES}
+    return {
+        library: partial(call, **options)
+        for library, call in calls.items()
+        if call is not None and present(library) and options.keys() <= inspect.signature(call).parameters.keys()
+    }
 
 
 def _f() -> Any:

@@ -48,6 +48,7 @@ def summary(results: Results) -> dict[str, str]:
         "findings": (
             f"- **Finite.** Of {sum(map(_entries, ours)):,} values and entries of gradients, jaxloss has "
             f"{sum(map(not_finite, ours)):,} that are not finite where the truth is.\n"
+            f"- **Second derivatives**, along one direction in which all inputs move. {second(cases)}\n"
             f"- **The worst entry.** {len(shared):,} values and gradients, each on all its inputs in one dtype, are in "
             f"another library too. Of these jaxloss is off by more than twice what the best of the others is, and than "
             f"2 ulp, in {len(worse)}{': ' if worse else ''}{', '.join(worse)}."
@@ -56,6 +57,16 @@ def summary(results: Results) -> dict[str, str]:
         "digits": digits(cases),
         "lost": lost(cases),
     }
+
+
+def second(cases: list[Results]) -> str:
+    """How many of them are not finite, of each library."""
+    said = []
+    for name in LIBRARIES:
+        of = [case["second"][name] for case in cases if name in case["second"]]
+        if of:
+            said.append(f"{name} {sum(map(not_finite, of)):,} of {sum(map(_entries, of)):,}")
+    return f"Not finite where the truth is: {', '.join(said)}."
 
 
 # --- summaries --------------------------------------------------------------------------------------------------------

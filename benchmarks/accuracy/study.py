@@ -7,26 +7,34 @@ kink; but there too they have to be finite.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from awkward import Array
+from catalogue import CLASSES
 
 from . import peers
-from .outcomes import VALUE, Outcome, jaxloss_outcome, true_outcome
-from .subjects import Subject
+from .outcomes import VALUE, Outcome, jax_second, jaxloss_loss, jaxloss_outcome, true_outcome, true_second
+from .subjects import Inputs, Subject, subjects
 
 Results = dict[str, Any]
 
 
-def studied(subject: Subject, cases: int) -> Results:
-    """Everything about so many cases of a subject, as it goes into the results."""
+def studied(number: int, *, quick: bool) -> Results:
+    """Everything about the subject of a number, as it goes into the results."""
+    subject = list(subjects())[number]
+    cases = min(subject.cases, 48) if quick else subject.cases
     inputs, dtype = subject.inputs(cases), subject.dtype
     true = true_outcome(subject, inputs)
     outcomes = {"jaxloss": jaxloss_outcome(subject, inputs), **peers.outcomes(subject, inputs)}
     errors = {library: dict(ulps(outcome, true, dtype)) for library, outcome in outcomes.items()}
+    # The truth about these takes three times as long.
+    some = subject.inputs(max(cases // 4, 1))
+    second = {} if subject.classes > CLASSES else seconds(subject, some)
     return {
+        "second": second,
         "call": subject.name,
         "dtype": jnp.dtype(dtype).name,
         "cases": cases,
@@ -39,6 +47,22 @@ def studied(subject: Subject, cases: int) -> Results:
             for name, of_name in errors["jaxloss"].items()
         },
     }
+
+
+def seconds(subject: Subject, inputs: Inputs) -> Results:
+    """The second derivatives of every library that is written in JAX, along one direction."""
+    losses = {"jaxloss": jaxloss_loss(subject), **peers.losses(subject)}
+    losses.pop("torch", None)
+    if not subject.differentiated(inputs):
+        return {}
+    true, found = true_second(subject, inputs), {}
+    for library, loss in losses.items():
+        with suppress(NotImplementedError, TypeError):
+            outcome = jax_second(subject, loss, inputs)
+            found[library] = {
+                name: summary(outcome[name], true[name], errors) for name, errors in ulps(outcome, true, subject.dtype)
+            }
+    return found
 
 
 def ulps(outcome: Outcome, true: Outcome, dtype: Any) -> Iterator[tuple[str, Array]]:

@@ -20,7 +20,7 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import finite, with_impossible
+from .._math.arithmetic import finite, log, with_impossible
 from .._math.dtypes import Scalar
 from .._math.special import close_log_ratio, entropy_gap, exp_excess, gap_of_amounts, log_gap
 
@@ -96,7 +96,7 @@ def _targets_and_logs(targets: Array, *, log_target: bool) -> tuple[Array, Array
     """
     absent = targets == (-jnp.inf if log_target else 0)
     targets = jnp.where(absent, 0 if log_target else 1, targets)
-    return (jnp.exp(targets), targets, absent) if log_target else (targets, jnp.log(targets), absent)
+    return (jnp.exp(targets), targets, absent) if log_target else (targets, log(targets), absent)
 
 
 @loss_function(domains={"targets": NON_NEGATIVE})
@@ -203,8 +203,8 @@ def js_div(
 
 
 def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_target: bool) -> Array:
-    targets, log_targets, absent = _targets_and_logs(targets, log_target=log_target)
-    targets = jnp.where(absent, 0, targets)
+    present_targets, log_targets, absent = _targets_and_logs(targets, log_target=log_target)
+    targets = jnp.where(absent, 0, present_targets)
     log_predictions, ruled_out = finite(log_predictions)
     probs = jnp.where(ruled_out, 0, jnp.exp(log_predictions))
     log_ratios, differences = log_predictions - log_targets, probs - targets
@@ -214,7 +214,8 @@ def _js_terms(log_predictions: Array, targets: Array, beta: Scalar, *, log_targe
         differences = jnp.where(close, targets * jnp.expm1(jnp.where(close, log_ratios, 0)), differences)
     at_0, at_1 = jnp.equal(beta, 0), jnp.equal(beta, 1)
     mixed = _mixed_gap(probs, targets, differences, jnp.asarray(beta, probs.dtype))
-    values = jnp.where(at_0, -targets * log_ratios, jnp.where(at_1, probs * log_ratios, mixed))
+    forward = -targets * log_ratios if log_target else jnp.where(absent, 0, log_gap(present_targets, log_predictions))
+    values = jnp.where(at_0, forward, jnp.where(at_1, probs * log_ratios, mixed))
     impossible = (at_0 & ruled_out & ~absent) | (at_1 & absent & ~ruled_out)
     return with_impossible(values, impossible)
 

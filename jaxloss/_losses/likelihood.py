@@ -20,7 +20,16 @@ from .._kit import (
     reduce,
     rowwise_inputs,
 )
-from .._math.arithmetic import absolute, at_least, bounded, half_difference, quotient, standardized, with_impossible
+from .._math.arithmetic import (
+    absolute,
+    at_least,
+    bounded,
+    half_difference,
+    log,
+    quotient,
+    standardized,
+    with_impossible,
+)
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels
 from .._math.softmax import log_softmax, normalizer
@@ -206,13 +215,14 @@ def _student_t(targets: Array, locations: Array, scales: Array, dfs: Array) -> A
     halves = absolute(half_difference(targets, locations))
     near = halves < 0.35 * scales * jnp.sqrt(dfs)
     z = standardized(*jnp.where(near, jnp.stack([targets, locations]), 0), scales)
-    close = jnp.log(scales) + _half_log1p(z, dfs)
+    close = jnp.log(scales) + _half_log1p(z, jnp.where(near, dfs, 1))
     # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²), and log s + log(z²/ν)/2 is log(|y - location|/√ν).
     halves, scales, dfs = jnp.where(near, 1, jnp.stack([halves, scales, dfs]))
-    root = jnp.sqrt(dfs)
-    half_width = scales * root / 2
-    excess = jnp.log1p(jnp.square(quotient(half_width, halves)))
-    far = math.log(2) + log_ratio(halves, root) + dfs * log_ratio(halves, half_width) + (1 + dfs) / 2 * excess
+    # A small ν by itself, as the slope of s√ν by it may overflow.
+    small_dfs, half_widths = jnp.minimum(dfs, 1), scales * jnp.sqrt(jnp.maximum(dfs, 1)) / 2
+    excess = jnp.log1p(small_dfs * jnp.square(quotient(half_widths, halves)))
+    logs = log_ratio(halves, half_widths) - log(small_dfs) / 2
+    far = math.log(2) + log_ratio(halves, jnp.sqrt(dfs)) + dfs * logs + (1 + dfs) / 2 * excess
     return HALF_LOG_2PI + gammas + jnp.where(near, close, far)
 
 
@@ -230,10 +240,10 @@ def _half_log1p(z: Array, dfs: Array) -> Array:
 def _half_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     z, dfs = primals
     q = jnp.square(z / jnp.sqrt(dfs))
-    inverse = 1 / dfs
     excess = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
-    in_dfs = (excess - inverse * q / (1 + q)) / 2
-    return _half_log1p(z, dfs), (1 + inverse) * z / (1 + q) * tangents[0] + in_dfs * tangents[1]
+    in_z = (z + quotient(z, dfs)) / (1 + q)
+    in_dfs = (excess - quotient(q / (1 + q), dfs)) / 2
+    return _half_log1p(z, dfs), in_z * tangents[0] + in_dfs * tangents[1]
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
@@ -323,4 +333,6 @@ def _half_square_gaps_jvp(
     primals: tuple[Array, ...], tangents: tuple[Array, ...]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     gaps, smallest = _half_square_gaps(*primals)
-    return (gaps, smallest), (primals[0] * tangents[0], jnp.zeros_like(smallest))
+    # A component so far off has no share in the gradient, but in the second derivative a slope of inf times 0.
+    slopes = jnp.where(gaps > 1e30, 0, primals[0])
+    return (gaps, smallest), (slopes * tangents[0], jnp.zeros_like(smallest))

@@ -94,7 +94,7 @@ def _general_robust_jvp(
 ) -> tuple[Array, Array]:
     errors, alpha, excess = primals
     values, in_alpha = jax.jvp(lambda alpha: _robust_value(errors, alpha, excess), (alpha,), (tangents[1],))
-    parabola, near = alpha == 2, jnp.square(errors) < jnp.abs(alpha - 2)
+    parabola, near = alpha == 2, jnp.abs(errors) < jnp.sqrt(jnp.abs(alpha - 2))
     h, g = _logs_of_robust(errors, jnp.where(parabola, 1, alpha), excess)
     root = jnp.where(near, jnp.exp(jnp.sign(alpha - 2) * g / 2), h ** jnp.where(near, 0, (alpha - 2) / 2))
     in_errors = jnp.where(parabola, errors, root * errors * root)

@@ -35,7 +35,7 @@ from .._kit import (
     with_check_of,
 )
 from .._math.arithmetic import left_out
-from .._math.chunks import chunks_for, padded
+from .._math.chunks import chunks_for, padded, without_padding
 from .._math.dtypes import Scalar, widened
 from .._math.linear import linear_cross_entropies, total_linear_cross_entropy
 from .._math.softmax import nll_of_labels, weights_of_labels
@@ -143,10 +143,11 @@ def linear_cross_entropy(
         label_smoothing=None if left_out(label_smoothing) else label_smoothing,
         z_loss_weight=None if left_out(z_loss_weight) else z_loss_weight,
     )
-    chunks = chunks_for(ones.shape[0], chunk_size)
+    chunks = chunks_for(rows["hidden"], chunk_size)
     rows = padded(rows, chunks)
     if reduction == "none" and not tracing().partial:
-        return linear_cross_entropies(chunks, precision, rows, layer)[: ones.shape[0]].reshape(batch)
+        values = linear_cross_entropies(chunks, precision, rows, layer)
+        return without_padding(values, chunks, ones.shape[0]).reshape(batch)
     return reduced(total_linear_cross_entropy(chunks, precision, rows, layer), total_weight, reduction)
 
 

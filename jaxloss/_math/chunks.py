@@ -6,30 +6,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from .shardings import shards_of
+
 
 class Chunks(NamedTuple):
-    """How rows are divided: chunk i of n has the rows i, i + n, i + 2n, ….
+    """How rows are divided: chunk i of n has the rows i, i + n, i + 2n, … of each shard.
 
     If the rows are sharded over devices, every device then has its share of each chunk, and no row moves.
 
     Attributes:
         size: The number of rows in a chunk.
         number: The number of chunks.
+        shards: The number of parts into which an explicit mesh divides the rows, each padded by itself.
     """
 
     size: int
     number: int
+    shards: int
 
 
-def chunks_for(rows: int, chunk_size: int | None) -> Chunks:
+def chunks_for(rows: Shaped[Array, "rows *entry"], chunk_size: int | None) -> Chunks:
     """Chunks of about `chunk_size` rows; None for a size that suits the matrix products of the linear layer."""
-    if not isinstance(rows, int):  # a symbolic size, of `jax.export`: the loop's length cannot depend on it
-        return Chunks(-(-rows // 8), 8)
+    length, shards = rows.shape[0], shards_of(rows)
+    if not isinstance(length, int):  # a symbolic size, of `jax.export`: the loop's length cannot depend on it
+        return Chunks(-(-length // 8), 8, shards)
     # An eighth of the rows needs an eighth of the memory for logits. Below 64 rows, moving the sums of the gradient
     # through memory takes longer than the products. Above 512 rows the products are no faster.
-    size = min(max(rows // 8, 64), 512) if chunk_size is None else chunk_size
-    number = max(-(-rows // size), 1)
-    return Chunks(-(-rows // number), number)
+    size = min(max(length // 8, 64), 512) if chunk_size is None else chunk_size
+    number = max(-(-length // size), 1)
+    return Chunks(-(-length // (shards * number)) * shards, number, shards)
 
 
 def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:
@@ -38,13 +43,25 @@ def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:
     missing = chunks.size * chunks.number - length
     if isinstance(missing, int) and missing == 0:
         return rows
-    rows = {"where": jnp.ones(length, bool)} | rows
-    return {name: jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for name, x in rows.items()}
+
+    def padded_by_shard(x: Array) -> Array:
+        parts = x.reshape(chunks.shards, -1, *x.shape[1:])
+        parts = jnp.pad(parts, [(0, 0), (0, missing // chunks.shards)] + [(0, 0)] * (x.ndim - 1))
+        return parts.reshape(-1, *x.shape[1:])
+
+    return {name: padded_by_shard(x) for name, x in ({"where": jnp.ones(length, bool)} | rows).items()}
+
+
+def without_padding(values: Shaped[Array, " padded"], chunks: Chunks, length: int) -> Shaped[Array, " rows"]:
+    """The values of the rows themselves."""
+    parts: Array = values.reshape(chunks.shards, -1)[:, : length // chunks.shards]
+    return parts.reshape(-1)
 
 
 def chunk_of(array: Shaped[Array, "rows *entry"], chunks: Chunks, index: Array) -> Shaped[Array, "size *entry"]:
     """The rows of one chunk."""
-    chunk: Array = jax.lax.dynamic_index_in_dim(array.reshape(*chunks, *array.shape[1:]), index, axis=1, keepdims=False)
+    by_chunk = array.reshape(chunks.size, chunks.number, *array.shape[1:])
+    chunk: Array = jax.lax.dynamic_index_in_dim(by_chunk, index, axis=1, keepdims=False)
     return chunk
 
 

@@ -33,11 +33,12 @@ def _binomial_deviance_jvp(
 ) -> tuple[Array, Array]:
     means, targets, dispersions = primals
     h, c = scaled_line(dispersions)
-    _, spread, log, in_dispersions = _deviance_of_failures(*primals)
-    excess = quotient(quotient(targets - means, 1 + dispersions), means * (h + c * targets))
+    _, _, log, in_dispersions = _deviance_of_failures(*primals)
+    difference = quotient(targets - means, 1 + dispersions)
+    excess = quotient(difference, means * (h + c * targets))
     near = jnp.abs(excess) < 0.5
     in_targets = jnp.where(near, jnp.log1p(jnp.where(near, excess, 0)), -(log_ratio(means, targets) + log))
-    in_means = -quotient(spread, means)
+    in_means = -quotient(quotient(difference, means), h + c * means)
     tangent = in_means * tangents[0] + in_targets * tangents[1] - in_dispersions * tangents[2]
     return binomial_deviance(*primals), tangent
 

@@ -69,9 +69,10 @@ def _dissimilarity_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) 
     both_tangent, errors_tangent, nr_tangent, dr_tangent = tangents
     denominator = both + errors + smooth_dr
     dissimilarity, similarity = _dissimilarity(*primals), ratio(both + smooth_nr, denominator)
-    numerator_tangent = similarity * (errors_tangent + dr_tangent) - dissimilarity * both_tangent - nr_tangent
+    in_errors, in_both = ratio(similarity, denominator), -ratio(dissimilarity, denominator)
     nothing = denominator < jnp.finfo(denominator.dtype).tiny
-    return dissimilarity, jnp.where(nothing, 0, over(numerator_tangent, jnp.where(nothing, 1, denominator)))
+    by_nr = jnp.where(nothing, 0, over(nr_tangent, jnp.where(nothing, 1, denominator)))
+    return dissimilarity, in_errors * (errors_tangent + dr_tangent) + in_both * both_tangent - by_nr
 
 
 def inverse_squares(sizes: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:

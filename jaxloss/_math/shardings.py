@@ -1,5 +1,6 @@
 """How arrays are spread over devices, where that is part of their type."""
 
+import math
 from typing import Any
 
 import jax
@@ -16,3 +17,10 @@ def varying_alike(arrays: Any) -> Any:
         return jax.lax.pcast(array, missing, to="varying") if missing else array
 
     return jax.tree.map(vary, arrays)
+
+
+def shards_of(array: Array) -> int:
+    """Into how many parts an explicit mesh divides the first axis of an array."""
+    sharding = jax.typeof(array).sharding
+    axes = sharding.spec[0] or ()
+    return math.prod(sharding.mesh.shape[axis] for axis in (axes if isinstance(axes, tuple) else (axes,)))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .arithmetic import log, polynomial, quotient
+from .arithmetic import log, over, polynomial, quotient
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
@@ -119,11 +119,25 @@ def log1p_ratio(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return unit_integral(lambda s, x: 1 / (1 + s * x), x)
 
 
+@jax.custom_jvp
 def log1p_over(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + x y) / x for x, y ≥ 0, and y where x is 0. The product x y may overflow."""
     near = x * y < 0.5
     product = jnp.where(near, x, 0) * jnp.where(near, y, 0)
     return jnp.where(near, y * log1p_ratio(product), log1p_product(x, y) / jnp.where(near, 1, x))
+
+
+# The slopes are 1 / (1 + x y) and (x y / (1 + x y) - log(1 + x y)) / x².
+@log1p_over.defjvp
+def _log1p_over_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    x, y = primals
+    near = x * y < 0.5
+    product, large_x = jnp.where(near, x, 0) * jnp.where(near, y, 0), jnp.where(near, 1, x)
+    values, logs = log1p_over(x, y), log(large_x) + log(jnp.where(near, 1, y))
+    in_y = jnp.where(near, 1 / (1 + product), sigmoid(-logs))
+    of_small = jnp.square(jnp.where(near, y, 0)) * (log1p_deficit(product) - 1 / (1 + product))
+    in_x = jnp.where(near, of_small, quotient(quotient(sigmoid(logs), large_x) - values, large_x))
+    return values, in_x * tangents[0] + in_y * tangents[1]
 
 
 @jax.custom_jvp
@@ -140,11 +154,11 @@ def log1p_product(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float
 def _log1p_product_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     x, y = primals
     near = x * y < 1
-    small_x, large_x = jnp.where(near, x, 0), jnp.where(near, 1, x)
-    small_y, large_y = jnp.where(near, y, 0), jnp.where(near, 1, y)
-    divisor = 1 + small_x * small_y
-    in_x = jnp.where(near, small_y / divisor, 1 / (large_x + 1 / large_y))
-    in_y = jnp.where(near, small_x / divisor, 1 / (large_y + 1 / large_x))
+    small_x, small_y = jnp.where(near, x, 0), jnp.where(near, y, 0)
+    large_x, large_y = jnp.where(near, 1, jnp.stack([x, y]))
+    divisor, share = 1 + small_x * small_y, sigmoid(log(large_x) + log(large_y))
+    in_x = jnp.where(near, small_y / divisor, quotient(share, large_x))
+    in_y = jnp.where(near, small_x / divisor, quotient(share, large_y))
     return log1p_product(x, y), in_x * tangents[0] + in_y * tangents[1]
 
 
@@ -159,7 +173,7 @@ def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Arr
 
 @log_ratio.defjvp
 def _log_ratio_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return log_ratio(*primals), tangents[0] / primals[0] - tangents[1] / primals[1]
+    return log_ratio(*primals), over(tangents[0], primals[0]) - over(tangents[1], primals[1])
 
 
 def close_log_ratio(
