@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from ..pages import RUNS, written
 from ..peers import versions
 from .peers import LIBRARIES
-from .study import studied
+from .study import confident, studied
 from .subjects import MANY_CLASSES, subjects
 
 
@@ -52,6 +52,7 @@ def main() -> None:
             "python": platform.python_version(),
             **{name: used[name] for name in ("jax", "jaxlib", *LIBRARIES) if name in used},
         },
+        "confident": confident(),
         "cases": cases,
     }
     written(options.json, json.dumps(results, indent=1) + "\n")

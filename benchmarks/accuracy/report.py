@@ -53,10 +53,22 @@ def summary(results: Results) -> dict[str, str]:
             f"another library too. Of these jaxloss is off by more than twice what the best of the others is, and than "
             f"2 ulp, in {len(worse)}{': ' if worse else ''}{', '.join(worse)}."
         ),
+        "confident": sure(results["confident"]),
         "comparison": comparison(cases),
         "digits": digits(cases),
         "lost": lost(cases),
     }
+
+
+def sure(rows: list[Results]) -> str:
+    """Of each library the errors of value and gradient, by the margin."""
+    shown = [name for name in LIBRARIES if name in rows[0]["libraries"]]
+    cells = [
+        [f"{row['margin']:g}", f"{row['truth']:.3g}"]
+        + [" / ".join(ulps(error, DIGITS["float32"]) for error in row["libraries"][name].values()) for name in shown]
+        for row in rows
+    ]
+    return table(["margin", "loss", *shown], cells)
 
 
 def second(cases: list[Results]) -> str:

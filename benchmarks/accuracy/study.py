@@ -49,6 +49,27 @@ def studied(number: int, *, quick: bool) -> Results:
     }
 
 
+def confident() -> list[Results]:
+    """The cross-entropy of two classes, by the margin of the label's logit: rows that are right and sure."""
+    subject = next(subject for subject in subjects() if subject.name == "cross_entropy()")
+    margins = np.array([2, 5, 10, 15, 20, 30, 60], np.float32)
+    inputs = np.stack([margins, np.zeros_like(margins)], axis=-1), np.zeros(len(margins), np.int32)
+    true = true_outcome(subject, inputs)
+    outcomes = {"jaxloss": jaxloss_outcome(subject, inputs), **peers.outcomes(subject, inputs)}
+    errors = {library: dict(ulps(outcome, true, subject.dtype)) for library, outcome in outcomes.items()}
+    return [
+        {
+            "margin": float(margin),
+            "truth": float(true[VALUE][row]),
+            "libraries": {
+                library: {name: float(np.max(of_name[row])) for name, of_name in by_name.items()}
+                for library, by_name in errors.items()
+            },
+        }
+        for row, margin in enumerate(margins)
+    ]
+
+
 def seconds(subject: Subject, inputs: Inputs) -> Results:
     """The second derivatives of every library that is written in JAX, along one direction."""
     losses = {"jaxloss": jaxloss_loss(subject), **peers.losses(subject)}

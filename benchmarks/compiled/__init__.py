@@ -1,0 +1,1 @@
+"""What compilers make of every loss, and of its peers, for chips that need not be there."""
