@@ -18,8 +18,23 @@ _OPERATION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 # What XLA writes as an operation, and does without touching memory.
 _FREE = frozenset(
-    "parameter constant tuple get-tuple-element bitcast iota after-all partition-id replica-id "
-    "copy-done async-done optimization-barrier domain add-dependency opt-barrier".split()
+    [
+        "parameter",
+        "constant",
+        "tuple",
+        "get-tuple-element",
+        "bitcast",
+        "iota",
+        "after-all",
+        "partition-id",
+        "replica-id",
+        "copy-done",
+        "async-done",
+        "optimization-barrier",
+        "domain",
+        "add-dependency",
+        "opt-barrier",
+    ]
 )
 _SPARSE = frozenset(("gather", "dynamic-slice", "slice"))  # read only what they take
 _PRODUCT = re.compile(r"gemm|matmul|cublas")
@@ -100,7 +115,9 @@ def _traffic(program: Program, name: str) -> Traffic:
             assert body is not None
             total = total.plus(_traffic(program, body), _trips(program, operation))
         elif operation.kind == "conditional":
-            total = total.plus(max((_traffic(program, branch) for branch in _branches(operation)), key=lambda t: t.moved))
+            total = total.plus(
+                max((_traffic(program, branch) for branch in _branches(operation)), key=lambda t: t.moved)
+            )
         elif operation.kind in ("call", "async-start") and (inner := _inner(operation)) in program:
             total = total.plus(_traffic(program, inner))
         elif operation.kind not in _FREE:

@@ -10,15 +10,8 @@ from .._kit import NON_NEGATIVE, POSITIVE, Mask, Reduction, Weights, elementwise
 from .._math.arithmetic import at_least, log, quotient, times
 from .._math.deviances import binomial_deviance, half_tweedie_deviance, scaled_line
 from .._math.dtypes import Scalar
-from .._math.special import (
-    HALF_LOG_2PI,
-    entropy_gap,
-    gap_of_amounts,
-    log1p_over,
-    log1p_product,
-    log_ratio,
-    stirling_error,
-)
+from .._math.logarithms import log1p_over, log1p_product, log_ratio
+from .._math.special import HALF_LOG_2PI, entropy_gap, gap_of_amounts, stirling_error
 
 
 @loss_function(domains={"targets": NON_NEGATIVE, "eps": NON_NEGATIVE})

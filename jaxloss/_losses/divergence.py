@@ -22,7 +22,8 @@ from .._kit import (
 )
 from .._math.arithmetic import finite, log, with_impossible
 from .._math.dtypes import Scalar
-from .._math.special import close_log_ratio, entropy_gap, exp_excess, gap_of_amounts, log_gap
+from .._math.logarithms import close_log_ratio
+from .._math.special import entropy_gap, exp_excess, gap_of_amounts, log_gap
 
 
 @loss_function(domains={"log_predictions": LOG_PROBABILITIES})

@@ -25,7 +25,6 @@ from .._math.arithmetic import (
     at_least,
     bounded,
     half_difference,
-    log,
     quotient,
     standardized,
     with_impossible,
@@ -33,7 +32,8 @@ from .._math.arithmetic import (
 from .._math.dtypes import Scalar
 from .._math.passes import at_labels
 from .._math.softmax import log_softmax, normalizer
-from .._math.special import HALF_LOG_2PI, log1p_deficit, log1p_ratio, log_ratio, stirling_error, unit_integral
+from .._math.special import HALF_LOG_2PI
+from .._math.student import student_t_nll
 
 
 @loss_function(domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE})
@@ -202,48 +202,8 @@ def student_t_nll_loss(
         where, locations=locations, targets=targets, scales=scales, dfs=dfs
     )
     scales = at_least(scales, eps)
-    values = _student_t(targets, locations, scales, dfs)
+    values = student_t_nll(targets, locations, scales, dfs)
     return reduce(values, where=where, weights=weights, reduction=reduction)
-
-
-def _student_t(targets: Array, locations: Array, scales: Array, dfs: Array) -> Array:
-    """The negative log-likelihood: that of a normal distribution, and terms that vanish with 1/ν."""
-    inverse_dfs = quotient(jnp.ones_like(dfs), dfs)
-    # log Γ(ν/2) - log Γ((ν + 1)/2) + log(ν/2)/2, computed from the errors of Stirling's formula at ν/2 and (ν + 1)/2.
-    stirling, stirling_next = jnp.unstack(stirling_error(jnp.stack([2 * inverse_dfs, 2 / (1 + dfs)])))
-    gammas = (stirling - stirling_next) + inverse_dfs * log1p_deficit(inverse_dfs) / 2
-    halves = absolute(half_difference(targets, locations))
-    near = halves < 0.35 * scales * jnp.sqrt(dfs)
-    z = standardized(*jnp.where(near, jnp.stack([targets, locations]), 0), scales)
-    close = jnp.log(scales) + _half_log1p(z, jnp.where(near, dfs, 1))
-    # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²), and log s + log(z²/ν)/2 is log(|y - location|/√ν).
-    halves, scales, dfs = jnp.where(near, 1, jnp.stack([halves, scales, dfs]))
-    # A small ν by itself, as the slope of s√ν by it may overflow.
-    small_dfs, half_widths = jnp.minimum(dfs, 1), scales * jnp.sqrt(jnp.maximum(dfs, 1)) / 2
-    excess = jnp.log1p(small_dfs * jnp.square(quotient(half_widths, halves)))
-    logs = log_ratio(halves, half_widths) - log(small_dfs) / 2
-    far = math.log(2) + log_ratio(halves, jnp.sqrt(dfs)) + dfs * logs + (1 + dfs) / 2 * excess
-    return HALF_LOG_2PI + gammas + jnp.where(near, close, far)
-
-
-@jax.custom_jvp
-def _half_log1p(z: Array, dfs: Array) -> Array:
-    """(ν + 1)/2 log(1 + z²/ν), which tends to z²/2 as ν grows; for z² below ν/2."""
-    q = jnp.square(z / jnp.sqrt(dfs))
-    # The square of z may underflow, and so may q: that of the two which is larger is right.
-    squares = jnp.where(dfs < 1, (1 + dfs) * q, (1 + 1 / dfs) * jnp.square(z))
-    return squares / 2 * log1p_ratio(q)
-
-
-# Of log(1 + q) - q/(1 + q) in the derivative with respect to ν, autodiff would leave no digit for a small q.
-@_half_log1p.defjvp
-def _half_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    z, dfs = primals
-    q = jnp.square(z / jnp.sqrt(dfs))
-    excess = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
-    in_z = (z + quotient(z, dfs)) / (1 + q)
-    in_dfs = (excess - quotient(q / (1 + q), dfs)) / 2
-    return _half_log1p(z, dfs), in_z * tangents[0] + in_dfs * tangents[1]
 
 
 @loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})

@@ -21,7 +21,8 @@ from .._math.arithmetic import (
     with_impossible,
 )
 from .._math.dtypes import Scalar
-from .._math.special import exponential_growth, log_ratio
+from .._math.logarithms import log_ratio
+from .._math.special import exponential_growth
 
 
 @loss_function(domains={"scale": POSITIVE})

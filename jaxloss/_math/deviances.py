@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .arithmetic import bounded, quotient
-from .special import close_log_ratio, entropy_gap, exponential_growth, log1p_deficit, log_ratio, unit_integral
+from .logarithms import close_log_ratio, log_ratio
+from .special import entropy_gap, exponential_growth, log1p_deficit, unit_integral
 
 # --- negative binomial ------------------------------------------------------------------------------------------------
 
@@ -38,7 +39,10 @@ def _binomial_deviance_jvp(
     excess = quotient(difference, means * (h + c * targets))
     near = jnp.abs(excess) < 0.5
     in_targets = jnp.where(near, jnp.log1p(jnp.where(near, excess, 0)), -(log_ratio(means, targets) + log))
-    in_means = -quotient(quotient(difference, means), h + c * means)
+    # With a product between two divisions, as XLA would make one of them, by a product that overflows.
+    larger = jnp.maximum(means, targets)
+    share = quotient(targets - means, larger)
+    in_means = -quotient(share * quotient(quotient(larger, 1 + dispersions), means), h + c * means)
     tangent = in_means * tangents[0] + in_targets * tangents[1] - in_dispersions * tangents[2]
     return binomial_deviance(*primals), tangent
 
@@ -46,12 +50,14 @@ def _binomial_deviance_jvp(
 def _deviance_of_failures(means: Array, targets: Array, dispersions: Array) -> tuple[Array, Array, Array, Array]:
     """With x = α (y - m)/(1 + αm): the failures' part (x - log(1 + x))/α, x/α, log(1 + x), and the first over α."""
     h, c = scaled_line(dispersions)
-    divisor = h + c * means
-    excess = quotient(c * (targets - means), divisor)
-    spread = quotient(quotient(targets - means, 1 + dispersions), divisor)
+    # In units of a large mean, by which the slopes would overflow.
+    unit = jnp.clip(jax.lax.stop_gradient(means), 1, 1e18)
+    divisor, difference = h / unit + c * (means / unit), (targets - means) / unit
+    excess = quotient(c * difference, divisor)
+    spread = quotient(quotient(difference, 1 + dispersions), divisor)
     near = jnp.abs(excess) < 0.5
     excess = jnp.where(near, excess, 0)
-    log = jnp.where(near, jnp.log1p(excess), log_ratio(h + c * targets, divisor))
+    log = jnp.where(near, jnp.log1p(excess), log_ratio(h / unit + c * (targets / unit), divisor))
     dispersions, deficit = jnp.where(near, 1, dispersions), spread * log1p_deficit(excess)
     far = spread - quotient(log, dispersions)
     return (

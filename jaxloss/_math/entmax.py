@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, Integer
 
 from .arithmetic import finite, poison, power, ratio, with_impossible
 from .dtypes import Scalar
+from .logarithms import close_log_ratio
 from .passes import label_mask
 from .simplex import Projection, nonzero, solved
-from .special import close_log_ratio, exponential_growth
+from .special import exponential_growth
 
 _TERMS = 17  # of a series like that of exp(x), for all digits up to an x of 1
 
@@ -198,8 +199,7 @@ def _differences(targets: Array, errors: Array, projection: Projection, alpha: A
 def _log_ratios(targets: Array, errors: Array, probs: Array, alpha: Alpha) -> tuple[Array, Array]:
     """log(y/p) where a times that is less than 1, and 0 elsewhere; and where that is."""
     exist = (targets > 0) & (probs > 0)
-    safe_targets, safe_probs = jnp.where(exist, targets, 1), jnp.where(exist, probs, 1)
-    logs = close_log_ratio(safe_targets, safe_probs, jnp.where(exist, errors, 0))
+    logs = close_log_ratio(jnp.where(exist, targets, 1), jnp.where(exist, probs, 1), jnp.where(exist, errors, 0))
     near = exist & (_as_array(alpha, probs.dtype) * jnp.abs(logs) < 1)
     return jnp.where(near, logs, 0), near
 
