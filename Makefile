@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest tables golden bench accuracy peers fuzz tpu wheel clean
+.PHONY: demo test slow lint types doctest tables golden bench accuracy peers fuzz compiled wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -47,9 +47,8 @@ fuzz: $(VENV)/dev  ## Any finite inputs to every loss, for five minutes, and the
 peers: $(VENV)/peers  ## The peers' own tests, run on jaxloss, and their counts on the page about accuracy.
 	$(VENV)/bin/python -m benchmarks.peer_tests
 
-tpu: $(VENV)/tpu  ## What a TPU's compiler says of every loss; it needs no TPU.
-	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.tpu
-	$(VENV)/bin/python -m benchmarks.report
+compiled: $(VENV)/compiled  ## What the compilers for an H100 and a TPU make of every loss; it needs neither chip.
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.compiled
 
 wheel: $(VENV)/dev  ## Builds the wheel and imports it in a clean environment.
 	rm -rf dist $(VENV)-wheel

@@ -1,7 +1,6 @@
 """Make tables and a picture of what was measured: `python -m benchmarks.report`.
 
-A summary goes into docs/benchmarks.md, every figure into runs/benchmarks.md and runs/tpu.md, from the results that are
-in runs/.
+A summary goes into docs/benchmarks.md, every figure into runs/benchmarks.md, from runs/benchmarks.json.
 """
 
 import json
@@ -34,16 +33,10 @@ Results = dict[str, Any]
 
 def main() -> None:
     """Reads, draws and writes."""
-    times, tpu = RUNS / "benchmarks.json", RUNS / "tpu.json"
-    if times.exists():
-        results = json.loads(times.read_text())
-        draw(results, DOCS / "images" / "benchmarks.png")
-        written(RUNS / "benchmarks.md", every_time(results))
-        fill(DOCS / "benchmarks.md", summary(results))
-    if tpu.exists():
-        results = json.loads(tpu.read_text())
-        written(RUNS / "tpu.md", every_program(results))
-        fill(DOCS / "benchmarks.md", {"tpu": tpu_summary(results)})
+    results = json.loads((RUNS / "benchmarks.json").read_text())
+    draw(results, DOCS / "images" / "benchmarks.png")
+    written(RUNS / "benchmarks.md", every_time(results))
+    fill(DOCS / "benchmarks.md", summary(results))
 
 
 def described(results: Results) -> str:
@@ -128,34 +121,6 @@ def epoch(results: Results | None) -> str:
     )
 
 
-def tpu_summary(results: Results) -> str:
-    """What the compiler for a TPU says, in short."""
-    rows = []
-    for what, size in (("moved to and from memory", "accessed"), ("temporary memory", "temporary")):
-        pairs = ((case, ours, theirs) for case in results["cases"] for ours, theirs in [_beside_optax(case)])
-        compared = [
-            (ours[size] / theirs[size], ", ".join(_title(case))) for case, ours, theirs in pairs if theirs[size]
-        ]
-        rows.append([what, "optax", *_digest(compared)])
-    calls = sorted((call["accessed"] / call["inputs_and_outputs"], call["call"]) for call in results["calls"])
-    within = {bound: sum(moved <= bound for moved, _ in calls) for bound in (1.1, 2, 4, 8)}
-    return (
-        f"No TPU was there, and **nothing was run on one**: `make tpu` compiles the value and gradient of every loss "
-        f"for one chip of a {results['topology']}, and asks the compiler what the program needs "
-        f"({_versions(results)}, {results['date'][:10]}).\n\n"
-        + table(["what", "beside", *DIGEST], rows)
-        + f"\n\nOf the {len(calls)} calls in the tests' catalogue, for a batch of {results['batch']:,}, "
-        + ", ".join(f"{count} move at most {bound} times" for bound, count in within.items())
-        + f" their inputs and outputs, and `{calls[-1][1]}` the most, {calls[-1][0]:,.0f} times."
-    )
-
-
-def _beside_optax(case: Case) -> tuple[dict[str, int], dict[str, int]]:
-    """What jaxloss and optax need, which for the linear layer is the dense one."""
-    needs = case["needs"]
-    return needs["jaxloss"], needs.get("optax", needs.get("optax dense"))
-
-
 # --- every figure -----------------------------------------------------------------------------------------------------
 
 
@@ -177,31 +142,6 @@ def every_time(results: Results) -> str:
     }
     return f"# Every figure\n\n{described(results)}\n\n" + "\n\n".join(
         f"## {title}\n\n{text}" for title, text in sections.items()
-    )
-
-
-def every_program(results: Results) -> str:
-    """What a TPU's compiler says of each case beside optax, and of each call of the catalogue."""
-    shared = [
-        [
-            *_title(case),
-            *(megabytes(needs["temporary"]) for needs in pair),
-            *(megabytes(needs["accessed"]) for needs in pair),
-            f"{pair[0]['accessed'] / pair[1]['accessed']:.2f}",
-        ]
-        for case in results["cases"]
-        for pair in [_beside_optax(case)]
-    ]
-    calls = [
-        [f"`{call['call']}`", *(f"{call[size] / 1e3:,.0f}" for size in ("temporary", "accessed", "inputs_and_outputs"))]
-        for call in results["calls"]
-    ]
-    header = ["loss", "shape", "temporary", "optax's", "moved to and from memory", "optax's", "moved / optax's"]
-    return (
-        f"# Compiled for a {results['topology']}\n\nWith {_versions(results)}; {results['date'][:10]}.\n\n"
-        f"In MB, beside optax:\n\n{table(header, shared)}\n\nIn kB, for a batch of {results['batch']:,}:\n\n"
-        + table(["call", "temporary", "moved to and from memory", "inputs and outputs"], calls)
-        + "\n"
     )
 
 

@@ -18,24 +18,12 @@ _OPERATION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 # What XLA writes as an operation, and does without touching memory.
 _FREE = frozenset(
-    [
-        "parameter",
-        "constant",
-        "tuple",
-        "get-tuple-element",
-        "bitcast",
-        "iota",
-        "after-all",
-        "partition-id",
-        "replica-id",
-        "copy-done",
-        "async-done",
-        "optimization-barrier",
-        "domain",
-        "add-dependency",
-        "opt-barrier",
-    ]
+    (
+        *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all", "domain"),
+        *("copy-done", "async-done", "opt-barrier", "add-dependency", "partition-id", "replica-id"),
+    )
 )
+ENTRY = "ENTRY"  # no computation of XLA has a name in capitals
 _SPARSE = frozenset(("gather", "dynamic-slice", "slice"))  # read only what they take
 _PRODUCT = re.compile(r"gemm|matmul|cublas")
 
@@ -53,10 +41,10 @@ class Operation(NamedTuple):
         """Their names."""
         return re.findall(r"%([\w.\-]+)", self.rest.split("), ")[0])
 
-    def called(self, attribute: str) -> str | None:
-        """The computation that an attribute names."""
+    def called(self, attribute: str) -> str:
+        """The computation that an attribute names; "" if there is no such attribute."""
         found = re.search(rf"{attribute}=%?([\w.\-]+)", self.rest)
-        return found[1] if found else None
+        return found[1] if found else ""
 
 
 class Traffic(NamedTuple):
@@ -86,11 +74,11 @@ Program = dict[str, list[Operation]]
 
 def traffic_of(text: str) -> Traffic:
     """That of a program, given as `compiled.as_text()`."""
-    return _traffic(_parsed(text), "")
+    return _traffic(_parsed(text), ENTRY)
 
 
 def _parsed(text: str) -> Program:
-    """The operations by computation; the program itself has the name ""."""
+    """The operations by computation; the program itself is called ENTRY."""
     found: Program = {}
     current: list[Operation] | None = None
     for line in text.splitlines():
@@ -98,7 +86,7 @@ def _parsed(text: str) -> Program:
         if head:
             current = found[head[2]] = []
             if head[1]:
-                found[""] = current
+                found[ENTRY] = current
         elif line.startswith("}"):
             current = None
         elif current is not None and (operation := _OPERATION.match(line)):
@@ -111,22 +99,20 @@ def _traffic(program: Program, name: str) -> Traffic:
     total = Traffic()
     for operation in program[name]:
         if operation.kind == "while":
-            body = operation.called("body")
-            assert body is not None
-            total = total.plus(_traffic(program, body), _trips(program, operation))
+            total = total.plus(_traffic(program, operation.called("body")), _trips(program, operation))
         elif operation.kind == "conditional":
             total = total.plus(
                 max((_traffic(program, branch) for branch in _branches(operation)), key=lambda t: t.moved)
             )
-        elif operation.kind in ("call", "async-start") and (inner := _inner(operation)) in program:
-            total = total.plus(_traffic(program, inner))
+        elif operation.kind in ("call", "async-start") and _inner(operation) in program:
+            total = total.plus(_traffic(program, _inner(operation)))
         elif operation.kind not in _FREE:
             total = total.plus(_kernel(program, operation, shapes))
     return total
 
 
 def _inner(operation: Operation) -> str:
-    return operation.called("to_apply") or operation.called("calls") or ""
+    return operation.called("to_apply") or operation.called("calls")
 
 
 def _branches(operation: Operation) -> list[str]:
@@ -141,7 +127,7 @@ def _trips(program: Program, loop: Operation) -> int:
     known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.rest)
     if known:
         return int(known[1])
-    condition = program[loop.called("condition") or ""]
+    condition = program[loop.called("condition")]
     numbers = [int(found[1]) for o in condition if o.kind == "constant" and (found := re.match(r"(\d+)\)", o.rest))]
     if len(numbers) != 1:
         raise ValueError(f"how often does {loop.name} turn? Its condition has the numbers {numbers}")
@@ -150,8 +136,8 @@ def _trips(program: Program, loop: Operation) -> int:
 
 def _kernel(program: Program, operation: Operation, shapes: dict[str, str]) -> Traffic:
     """A slice that is updated in place counts as the slice, and an array of which a slice is taken likewise."""
-    inner = program.get(operation.called("calls") or "", [operation._replace(name="")])
-    is_fusion = operation.called("calls") is not None
+    fused = operation.called("calls")
+    is_fusion, inner = fused in program, program.get(fused, [operation])
     parameters = {int(o.rest.split(")")[0]): o.name for o in inner if o.kind == "parameter"} if is_fusion else {}
     types = {o.name: o.shape for o in inner} if is_fusion else shapes
     written, in_place = size_of(operation.shape), set()

@@ -22,26 +22,24 @@ def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _smooth_norm(x: Array, p: float) -> Array:
-    _, scale, zero = _scaled(x)
-    return jnp.where(zero, 0, scale[..., 0] * _relative_norm(x, p)[1])
+    scaled, scale, zero = _scaled(x)
+    return jnp.where(zero, 0, scale[..., 0] * _length(scaled, p))
 
 
 # By autodiff the slope would be multiplied by the scale and then divided by it.
 @_smooth_norm.defjvp
 def _smooth_norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (tangent,) = primals, tangents
-    scaled, length = _relative_norm(x, p)
-    ratios = scaled / length[..., None]
+    scaled, _, zero = _scaled(x)
+    ratios = scaled / _length(scaled, p)[..., None]
     slopes = ratios if p == 2 else jnp.sign(x) * power(jnp.abs(ratios), p - 1)
-    zero = _scaled(x)[2]
     return _smooth_norm(x, p), jnp.sum(jnp.where(zero[..., None], 0, slopes) * tangent, axis=-1)
 
 
-def _relative_norm(x: Array, p: float) -> tuple[Array, Array]:
-    """Vectors in units of about their largest entry, and their norms."""
-    scaled, _, _ = _scaled(x)
+def _length(scaled: Array, p: float) -> Array:
+    """The norm of vectors whose powers do not overflow."""
     terms = jnp.square(scaled) if p == 2 else power(jnp.abs(scaled), p)  # |x|² has a kink at 0 for autodiff
-    return scaled, jnp.sum(terms, axis=-1) ** (1 / p)
+    return jnp.sum(terms, axis=-1) ** (1 / p)
 
 
 def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar = 0.0) -> Float[Array, "*batch"]:
