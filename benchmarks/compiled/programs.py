@@ -42,7 +42,7 @@ class Program(NamedTuple):
     """A function to compile.
 
     Attributes:
-        loss: The call, as in the catalogue.
+        loss: The call, as the study of accuracy names it.
         library: Whose it is.
         dtype: Of the floating inputs.
         function: Returns value and gradient.
@@ -88,7 +88,7 @@ def _of(call: Call, dtype: Any) -> Iterator[Program]:
     losses |= {name: _mean_of(loss) for name, loss in peers.losses(Subject(wide, dtype)).items() if name != "torch"}
     for library, loss in losses.items():
         function = jax.value_and_grad(loss, argnums=by)
-        yield Program(call.name, library, jnp.dtype(dtype).name, function, shapes, dtypes)
+        yield Program(Subject(call, dtype).name, library, jnp.dtype(dtype).name, function, shapes, dtypes)
 
 
 def _scaled(x: Any, of_entries: bool) -> tuple[int, ...]:
