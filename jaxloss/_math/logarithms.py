@@ -52,7 +52,7 @@ def _log1p_product_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
 
 
 @jax.custom_jvp
-def log_ratio(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def log_ratio(x: Float[Array, "*#shape"], y: Float[Array, "*#shape"]) -> Float[Array, "*#shape"]:
     """log(x / y) for positive x and y. The ratio x / y may overflow or underflow."""
     # Of the ratio of the roots and its inverse the larger: the other may be below the least normal number.
     less, root_x, root_y = x < y, jnp.sqrt(x), jnp.sqrt(y)
