@@ -50,14 +50,7 @@ def jaxloss_loss(subject: Subject) -> Callable[..., Any]:
 
 def jax_outcome(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> Outcome:
     """Compiled, as in a training step."""
-    structure, names = jax.tree.structure(inputs), list(subject.named(inputs))
-
-    def summed(leaves: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        # In the order of the inputs, which is not that of the compiled function's dictionaries.
-        values = loss(*jax.tree.unflatten(structure, [leaves.get(name, arrays[name]) for name in names]))
-        return jnp.sum(values, dtype=jnp.float32), values
-
-    compiled = jax.jit(jax.value_and_grad(summed, has_aux=True))
+    compiled = jax.jit(jax.value_and_grad(_summed(subject, loss, inputs), has_aux=True))
 
     def run(inputs: Inputs) -> Outcome:
         arrays = {name: jnp.asarray(array) for name, array in subject.named(inputs).items()}
@@ -65,6 +58,18 @@ def jax_outcome(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> O
         return {name: np.asarray(array, np.float64) for name, array in ({VALUE: values} | slopes).items()}
 
     return over_cases(subject, run, inputs)
+
+
+def _summed(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> Callable[..., Any]:
+    """The sum of a loss and its values, by the inputs that have a gradient and by all, both by name."""
+    structure, names = jax.tree.structure(inputs), list(subject.named(inputs))
+
+    def summed(leaves: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        # In the order of the inputs, which is not that of the compiled function's dictionaries.
+        values = loss(*jax.tree.unflatten(structure, [leaves.get(name, arrays[name]) for name in names]))
+        return jnp.sum(values, dtype=jnp.float32), values
+
+    return summed
 
 
 # --- second derivatives -----------------------------------------------------------------------------------------------
@@ -98,15 +103,12 @@ def true_second(subject: Subject, inputs: Inputs) -> Outcome:
 
 def jax_second(subject: Subject, loss: Callable[..., Any], inputs: Inputs) -> Outcome:
     """The same of a JAX function, compiled."""
-    structure, names = jax.tree.structure(inputs), list(subject.named(inputs))
+    gradient = jax.grad(_summed(subject, loss, inputs), has_aux=True)
 
     @jax.jit
     def moved(arrays: Mapping[str, jax.Array], moves: Mapping[str, jax.Array]) -> Any:
-        def summed(leaves: Mapping[str, jax.Array]) -> jax.Array:
-            values = loss(*jax.tree.unflatten(structure, [leaves.get(name, arrays[name]) for name in names]))
-            return jnp.sum(values, dtype=jnp.float32)
-
-        return jax.jvp(jax.grad(summed), ({name: arrays[name] for name in moves},), (moves,))[1]
+        at = {name: arrays[name] for name in moves}
+        return jax.jvp(lambda leaves: gradient(leaves, arrays)[0], (at,), (moves,))[1]
 
     def run(inputs: Inputs) -> Outcome:
         arrays = {name: jnp.asarray(array) for name, array in subject.named(inputs).items()}

@@ -57,10 +57,10 @@ class Traffic(NamedTuple):
         products: The dtypes of the products, as "bf16 x bf16 -> f32", each as often as it is computed.
     """
 
-    kernels: int = 0
-    moved: int = 0
-    flops: float = 0.0
-    products: Counter[str] = Counter()  # noqa: RUF012 - never changed in place
+    kernels: int
+    moved: int
+    flops: float
+    products: Counter[str]
 
     def plus(self, other: "Traffic", times: int = 1) -> "Traffic":
         """This, and another some times."""
@@ -96,7 +96,7 @@ def _parsed(text: str) -> Program:
 
 def _traffic(program: Program, name: str) -> Traffic:
     shapes = {operation.name: operation.shape for operation in program[name]}
-    total = Traffic()
+    total = Traffic(0, 0, 0.0, Counter())
     for operation in program[name]:
         if operation.kind == "while":
             total = total.plus(_traffic(program, operation.called("body")), _trips(program, operation))
@@ -159,7 +159,7 @@ def _kernel(program: Program, operation: Operation, shapes: dict[str, str]) -> T
                 continue
         sparse = bool(users) and all(o.kind in _SPARSE for o in users)
         moved += min(sum(size_of(o.shape) for o in users), whole) if sparse else whole
-    return _with_products(Traffic(1, moved), operation, inner, types, shapes)
+    return _with_products(Traffic(1, moved, 0.0, Counter()), operation, inner, types, shapes)
 
 
 def _sources(inner: list[Operation], name: str) -> Iterator[str]:

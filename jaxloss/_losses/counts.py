@@ -54,16 +54,18 @@ def poisson_nll_loss(
         Nelder and Wedderburn, Generalized linear models, 1972.
     """
     predictions, targets = elementwise_inputs(where, predictions=predictions, targets=targets)
-    # With Stirling's terms y log y - y the loss of a large count is a deviance, in which nothing cancels or overflows.
     large = jnp.logical_and(full, targets > 1)
     counts, large_counts = jnp.where(large, 0, targets), jnp.where(large, targets, 1)
     if log_input:
         values = jnp.exp(predictions) - counts * predictions
-        deviances = gap_of_amounts(predictions, large_counts) if full else values
     else:
         rates = predictions + eps
         zero_times_log_zero = (counts == 0) & (rates == 0)
         values = predictions - times(counts, log(jnp.where(zero_times_log_zero, 1, rates)))
+    # With Stirling's terms y log y - y the loss of a large count is a deviance, in which nothing cancels or overflows.
+    if full and log_input:
+        deviances = gap_of_amounts(predictions, large_counts)
+    elif full:
         deviances = entropy_gap(large_counts, rates - large_counts, log_ratio(rates, large_counts)) - eps
     if full:
         values = jnp.where(large, deviances + HALF_LOG_2PI + jnp.log(large_counts) / 2, values)
