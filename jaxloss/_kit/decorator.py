@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
 
+from .._math.passes import unshared
 from .arguments import acceptable, bound
 from .arguments import cast as cast_arguments
 from .checks import Domain, Tracing, traced_as
@@ -18,7 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def loss_function(
-    *, domains: Mapping[str, Domain] | None = None, half: Collection[str] = (), compiled: bool = True
+    *,
+    domains: Mapping[str, Domain] | None = None,
+    half: Collection[str] = (),
+    recomputed: bool = False,
+    compiled: bool = True,
 ) -> Callable[[F], F]:
     """Makes a loss of a function that ends in `reduce`.
 
@@ -38,6 +45,9 @@ def loss_function(
         domains: The values that arguments may take, by name. They are checked under `jax.experimental.checkify` and
             cost nothing elsewhere; those of options that change the program are checked at once.
         half: Names of the inputs that stay in half precision, for a loss that widens them as it reads them.
+        recomputed: Whether a derivative computes anew whatever it has in common with the value. Then it reads only
+            the inputs, and a GPU reads them once for both: for a loss of single entries, in which an exponential, a
+            logarithm or a power would be written to memory between them. A sum over a row would be computed twice.
         compiled: Whether the whole body is under `jax.jit`. A loss that is handed a function never is: that has to
             run in its caller's trace, since as a static argument a mutated closure would reuse a stale program.
 
@@ -61,7 +71,7 @@ def loss_function(
     """
 
     def decorate(function: F) -> F:
-        definition = _definition(function, domains or {}, half, compiled=compiled)
+        definition = _definition(function, domains or {}, half, recomputed=recomputed, compiled=compiled)
         loss = _prepared(definition, partial=False)
         loss.__dict__[_DEFINED] = Loss(definition, _prepared(definition, partial=True))
         return cast(F, loss)
@@ -80,7 +90,7 @@ def array_function(*, domains: Mapping[str, Domain] | None = None) -> Callable[[
     """
 
     def decorate(function: F) -> F:
-        return cast(F, _prepared(_definition(function, domains or {}, (), compiled=True), partial=False))
+        return cast(F, _prepared(_definition(function, domains or {}, ()), partial=False))
 
     return decorate
 
@@ -97,6 +107,7 @@ class Definition:
     parameters: Mapping[str, Parameter]
     domains: Mapping[str, Domain]
     half: frozenset[str]
+    recomputed: bool
     compiled: bool
 
     @property
@@ -125,7 +136,12 @@ def loss_of(function: Callable[..., Any]) -> Loss | None:
 
 
 def _definition(
-    function: Callable[..., Any], domains: Mapping[str, Domain], half: Collection[str], *, compiled: bool
+    function: Callable[..., Any],
+    domains: Mapping[str, Domain],
+    half: Collection[str],
+    *,
+    recomputed: bool = False,
+    compiled: bool = True,
 ) -> Definition:
     parameters = parameters_of(function)
     for option, names in {"domains": domains, "half": half}.items():
@@ -134,7 +150,8 @@ def _definition(
                 raise TypeError(f"{function.__name__}: {option} names {name}, which is none of its arguments")
     takes_function = any(parameter.kind is Kind.FUNCTION for parameter in parameters.values())
     signature = inspect.signature(function)
-    return Definition(function, signature, parameters, domains, frozenset(half), compiled and not takes_function)
+    compiled = compiled and not takes_function
+    return Definition(function, signature, parameters, domains, frozenset(half), recomputed, compiled)
 
 
 def _prepared(definition: Definition, *, partial: bool) -> Callable[..., Any]:
@@ -142,11 +159,18 @@ def _prepared(definition: Definition, *, partial: bool) -> Callable[..., Any]:
     function, signature, parameters = definition.function, definition.signature, definition.parameters
     loss = Tracing(function.__name__, tuple(parameters), definition.domains, partial)
 
+    def traced(**arguments: Any) -> Any:
+        with traced_as(loss):
+            return function(**arguments)
+
+    computed = _recomputed(traced) if definition.recomputed else traced
+
     @functools.wraps(function)
     def body(*args: Any, **kwargs: Any) -> Any:
         with traced_as(loss):
             arguments = acceptable(parameters, bound(signature, args, kwargs))
-            return function(**cast_arguments(parameters, definition.half, arguments))
+            arguments = cast_arguments(parameters, definition.half, arguments)
+        return computed(**arguments)
 
     if not definition.compiled:
         return body
@@ -163,3 +187,27 @@ def _prepared(definition: Definition, *, partial: bool) -> Callable[..., Any]:
         return program(**arguments)
 
     return prepared
+
+
+def _recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with derivatives that share nothing with its value but the arguments."""
+
+    def computed(**arguments: Any) -> Any:
+        arrays = {name: argument for name, argument in arguments.items() if isinstance(argument, jax.Array)}
+
+        @jax.custom_jvp
+        def value(arrays: dict[str, Array]) -> Any:
+            return function(**arguments | arrays)
+
+        def jvp(primals: tuple[dict[str, Array]], tangents: tuple[dict[str, Array | SymbolicZero]]) -> tuple[Any, Any]:
+            (arrays,) = primals
+            anew = {name: unshared(array) for name, array in arrays.items()}
+            moved = {name: tangent for name, tangent in tangents[0].items() if not isinstance(tangent, SymbolicZero)}
+            of_moved = {name: anew[name] for name in moved}
+            _, tangent = jax.jvp(lambda some: function(**arguments | anew | some), (of_moved,), (moved,))
+            return value(arrays), tangent
+
+        value.defjvp(jvp, symbolic_zeros=True)
+        return value(arrays)
+
+    return computed

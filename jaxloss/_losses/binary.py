@@ -28,7 +28,7 @@ from .._math.softmax import count_classes
 from .._math.special import sigmoid, softplus
 
 
-@loss_function(domains={"targets": PROBABILITY, "label_smoothing": PROBABILITY})
+@loss_function(domains={"targets": PROBABILITY, "label_smoothing": PROBABILITY}, recomputed=True)
 def binary_cross_entropy_with_logits(
     logits: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -144,7 +144,7 @@ def multilabel_soft_margin_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"probs": PROBABILITY, "targets": PROBABILITY, "label_smoothing": PROBABILITY})
+@loss_function(domains={"probs": PROBABILITY, "targets": PROBABILITY, "label_smoothing": PROBABILITY}, recomputed=True)
 def binary_cross_entropy(
     probs: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -198,7 +198,7 @@ def _bounded_log_complement(probs: Array) -> Array:
     return jnp.where(is_one, -100, jnp.log1p(-jnp.where(is_one, 0, probs)))
 
 
-@loss_function(domains={"targets": SIGN})
+@loss_function(domains={"targets": SIGN}, recomputed=True)
 def soft_margin_loss(
     logits: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -241,7 +241,8 @@ def soft_margin_loss(
         "alpha": PROBABILITY,
         "gamma": NON_NEGATIVE,
         "label_smoothing": PROBABILITY,
-    }
+    },
+    recomputed=True,
 )
 def sigmoid_focal_loss(
     logits: Float[ArrayLike, "*shape"],
@@ -305,7 +306,8 @@ def sigmoid_focal_loss(
 
 
 @loss_function(
-    domains={"targets": PROBABILITY, "gamma_neg": NON_NEGATIVE, "gamma_pos": NON_NEGATIVE, "clip": PROBABILITY}
+    domains={"targets": PROBABILITY, "gamma_neg": NON_NEGATIVE, "gamma_pos": NON_NEGATIVE, "clip": PROBABILITY},
+    recomputed=True,
 )
 def asymmetric_loss(
     logits: Float[ArrayLike, "*shape"],

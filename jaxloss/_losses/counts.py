@@ -14,7 +14,7 @@ from .._math.logarithms import log1p_over, log1p_product, log_ratio
 from .._math.special import HALF_LOG_2PI, entropy_gap, gap_of_amounts, stirling_error
 
 
-@loss_function(domains={"targets": NON_NEGATIVE, "eps": NON_NEGATIVE})
+@loss_function(domains={"targets": NON_NEGATIVE, "eps": NON_NEGATIVE}, recomputed=True)
 def poisson_nll_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -72,7 +72,10 @@ def poisson_nll_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"means": NON_NEGATIVE, "targets": NON_NEGATIVE, "dispersions": NON_NEGATIVE, "eps": POSITIVE})
+@loss_function(
+    domains={"means": NON_NEGATIVE, "targets": NON_NEGATIVE, "dispersions": NON_NEGATIVE, "eps": POSITIVE},
+    recomputed=True,
+)
 def negative_binomial_nll_loss(
     means: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -131,7 +134,7 @@ def _negative_binomial(means: Array, targets: Array, dispersions: Array) -> Arra
     return binomial_deviance(means, targets, dispersions) + log_factor + at_target + (at_failures - at_trials)
 
 
-@loss_function(domains={"means": POSITIVE, "targets": NON_NEGATIVE})
+@loss_function(domains={"means": POSITIVE, "targets": NON_NEGATIVE}, recomputed=True)
 def tweedie_loss(
     means: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],

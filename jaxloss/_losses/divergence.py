@@ -26,7 +26,7 @@ from .._math.logarithms import close_log_ratio
 from .._math.special import entropy_gap, exp_excess, gap_of_amounts, log_gap
 
 
-@loss_function(domains={"log_predictions": LOG_PROBABILITIES})
+@loss_function(domains={"log_predictions": LOG_PROBABILITIES}, recomputed=True)
 def kl_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -100,7 +100,7 @@ def _targets_and_logs(targets: Array, *, log_target: bool) -> tuple[Array, Array
     return (jnp.exp(targets), targets, absent) if log_target else (targets, log(targets), absent)
 
 
-@loss_function(domains={"targets": NON_NEGATIVE})
+@loss_function(domains={"targets": NON_NEGATIVE}, recomputed=True)
 def generalized_kl_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -153,7 +153,7 @@ def _generalized_kl_terms(log_predictions: Array, targets: Array) -> Array:
     return with_impossible(terms, ruled_out & ~absent)
 
 
-@loss_function(domains={"log_predictions": LOG_PROBABILITIES, "beta": PROBABILITY})
+@loss_function(domains={"log_predictions": LOG_PROBABILITIES, "beta": PROBABILITY}, recomputed=True)
 def js_div(
     log_predictions: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -268,7 +268,7 @@ def _safe_log_ratio(mixtures: Array, parts: Array, differences: Array) -> Array:
     return close_log_ratio(mixtures, parts, jnp.where(vanishing, 0, differences))
 
 
-@loss_function()
+@loss_function(recomputed=True)
 def gaussian_kl(
     means: Float[ArrayLike, "*batch latents"],
     log_variances: Float[ArrayLike, "*batch latents"],

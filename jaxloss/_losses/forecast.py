@@ -190,7 +190,7 @@ def quantile_huber_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE}, recomputed=True)
 def crps_gaussian(
     means: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],

@@ -36,7 +36,7 @@ from .._math.special import HALF_LOG_2PI
 from .._math.student import student_t_nll
 
 
-@loss_function(domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE})
+@loss_function(domains={"variances": NON_NEGATIVE, "eps": POSITIVE, "beta": NON_NEGATIVE}, recomputed=True)
 def gaussian_nll_loss(
     means: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -110,7 +110,7 @@ def _half_square_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) ->
     return _half_square(*primals), ratio * (moved - ratio / 2 * tangents[2])
 
 
-@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE})
+@loss_function(domains={"scales": NON_NEGATIVE, "eps": POSITIVE}, recomputed=True)
 def laplace_nll_loss(
     locations: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -155,7 +155,7 @@ def laplace_nll_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function(domains={"scales": NON_NEGATIVE, "dfs": POSITIVE, "eps": POSITIVE})
+@loss_function(domains={"scales": NON_NEGATIVE, "dfs": POSITIVE, "eps": POSITIVE}, recomputed=True)
 def student_t_nll_loss(
     locations: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],

@@ -199,7 +199,7 @@ def smooth_l1_loss(
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-@loss_function()
+@loss_function(recomputed=True)
 def log_cosh_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -247,7 +247,7 @@ def _log_cosh(errors: Array) -> Array:
     return jnp.where(small, jnp.log1p(cosh_minus_1), large - math.log(2) + jnp.log1p(jnp.exp(-2 * large)))
 
 
-@loss_function(domains={"eps": NON_NEGATIVE})
+@loss_function(domains={"eps": NON_NEGATIVE}, recomputed=True)
 def charbonnier_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
@@ -343,7 +343,7 @@ def _relative_error_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arr
     return _relative_error(*primals), quotient(tangents[0] - quotient(predictions, targets) * tangents[1], targets)
 
 
-@loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE})
+@loss_function(domains={"predictions": _ABOVE_MINUS_ONE, "targets": _ABOVE_MINUS_ONE}, recomputed=True)
 def msle_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],

@@ -25,7 +25,7 @@ from .._math.logarithms import log_ratio
 from .._math.special import exponential_growth
 
 
-@loss_function(domains={"scale": POSITIVE})
+@loss_function(domains={"scale": POSITIVE}, recomputed=True)
 def general_robust_loss(
     predictions: Float[ArrayLike, "*shape"],
     targets: Real[ArrayLike, "*shape"],
