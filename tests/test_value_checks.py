@@ -46,7 +46,7 @@ def test_elsewhere_a_check_is_no_effect(name: str) -> None:
 
 
 def test_elsewhere_a_check_leaves_nothing_in_the_program() -> None:
-    unchecked = kit.loss_function()(inspect.unwrap(jaxloss.binary_cross_entropy))
+    unchecked = kit.loss_function(recomputed=True)(inspect.unwrap(jaxloss.binary_cross_entropy))
     programs = [
         jax.jit(jax.grad(function)).lower(X, X / 10).compile().as_text() or ""
         for function in (jaxloss.binary_cross_entropy, unchecked)

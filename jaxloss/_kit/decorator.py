@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from .._math.passes import unshared
 from .arguments import acceptable, bound
 from .arguments import cast as cast_arguments
 from .checks import Domain, Tracing, traced_as
@@ -201,7 +201,7 @@ def _recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
 
         def jvp(primals: tuple[dict[str, Array]], tangents: tuple[dict[str, Array | SymbolicZero]]) -> tuple[Any, Any]:
             (arrays,) = primals
-            anew = {name: unshared(array) for name, array in arrays.items()}
+            anew = {name: _unshared(array) for name, array in arrays.items()}
             moved = {name: tangent for name, tangent in tangents[0].items() if not isinstance(tangent, SymbolicZero)}
             of_moved = {name: anew[name] for name in moved}
             _, tangent = jax.jvp(lambda some: function(**arguments | anew | some), (of_moved,), (moved,))
@@ -211,3 +211,16 @@ def _recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
         return value(arrays)
 
     return computed
+
+
+def _unshared(array: Array) -> Array:
+    """The same array, which XLA takes for another: nothing that is computed from both is computed once.
+
+    What a value and its gradient share, XLA would write to memory and read again, instead of reading the inputs of both
+    once. A barrier would keep the two apart, but also the kernels that read the inputs.
+    """
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    # Rounding to one bit more than there is changes nothing. XLA removes it only for as many bits as there are.
+    info = jnp.finfo(array.dtype)
+    return jax.lax.reduce_precision(array, info.nexp, info.nmant + 1)

@@ -118,8 +118,8 @@ def negative_binomial_nll_loss(
     """
     means, targets, dispersions = elementwise_inputs(where, means=means, targets=targets, dispersions=dispersions)
     zero = targets == 0
-    above_0 = jnp.where(zero, 1, jnp.stack([at_least(means, eps), targets, dispersions]))
-    values_above_0 = _negative_binomial(*jnp.unstack(above_0))
+    above_0 = (jnp.where(zero, 1, x) for x in (at_least(means, eps), targets, dispersions))
+    values_above_0 = _negative_binomial(*above_0)
     values = jnp.where(zero, log1p_over(dispersions, jnp.where(zero, means, 0)), values_above_0)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
@@ -128,10 +128,14 @@ def _negative_binomial(means: Array, targets: Array, dispersions: Array) -> Arra
     """The negative log-likelihood of counts above 0, as Loader's sum of terms that do not cancel."""
     # The gamma functions are those of r, r + y and y + 1; `stirling_error` takes the inverses of r, r + y and y.
     h, c = scaled_line(dispersions)
-    inverses = jnp.stack([dispersions, quotient(c, h + c * targets), 1 / targets])
-    at_failures, at_trials, at_target = jnp.unstack(stirling_error(inverses))
+    at_failures, at_trials = stirling_error(dispersions), stirling_error(quotient(c, h + c * targets))
     log_factor = (jnp.log(targets) + log1p_product(dispersions, targets)) / 2 + HALF_LOG_2PI
-    return binomial_deviance(means, targets, dispersions) + log_factor + at_target + (at_failures - at_trials)
+    return (
+        binomial_deviance(means, targets, dispersions)
+        + log_factor
+        + stirling_error(1 / targets)
+        + (at_failures - at_trials)
+    )
 
 
 @loss_function(domains={"means": POSITIVE, "targets": NON_NEGATIVE}, recomputed=True)

@@ -124,7 +124,7 @@ def _tweedie_integral(means: Array, targets: Array, power: Array) -> Array:
     exponent = jnp.where(possible, 2 - power, 1)
     of_zero = jnp.where(zero, means, 1) ** exponent / exponent + jnp.where(possible, 0, jnp.inf)
     # (m^a - y^a)/a for a = 2 - p, minus y times the same for a = 1 - p; a may be 0.
-    means, targets = jnp.where(near, 1, jnp.stack([means, targets]))
+    means, targets = jnp.where(near, 1, means), jnp.where(near, 1, targets)
     first, second = (2 - power) * large, (1 - power) * large
     # Each term overflows before their product with the logarithm does, so the larger one is taken out of both.
     first_root = bounded(jnp.where(first > 0, means, targets) ** ((2 - power) / 2))

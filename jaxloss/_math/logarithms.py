@@ -44,7 +44,7 @@ def _log1p_product_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
     x, y = primals
     near = x * y < 1
     small_x, small_y = jnp.where(near, x, 0), jnp.where(near, y, 0)
-    large_x, large_y = jnp.where(near, 1, jnp.stack([x, y]))
+    large_x, large_y = jnp.where(near, 1, x), jnp.where(near, 1, y)
     divisor, share = 1 + small_x * small_y, sigmoid(log(large_x) + log(large_y))
     in_x = jnp.where(near, small_y / divisor, quotient(share, large_x))
     in_y = jnp.where(near, small_x / divisor, quotient(share, large_y))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, Shaped
+from jaxtyping import Array, Bool, Float, Integer
 
 from .dtypes import widened
 from .indexing import taken, unseen
@@ -31,19 +31,6 @@ def by_platform(*operands: Any, cpu: Callable[..., Any], accelerator: Callable[.
     if _ACCELERATOR_EVERYWHERE:
         return accelerator(*operands)
     return jax.lax.platform_dependent(*operands, cpu=cpu, default=accelerator)
-
-
-def unshared(array: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-    """The same array, which XLA takes for another: nothing that is computed from both is computed once.
-
-    What a value and its gradient share, XLA would write to memory and read again, instead of reading the inputs of both
-    once. A barrier would keep the two apart, but also the kernels that read the inputs.
-    """
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        return array
-    # Rounding to one bit more than there is changes nothing. XLA removes it only for as many bits as there are.
-    info = jnp.finfo(array.dtype)
-    return jax.lax.reduce_precision(array, info.nexp, info.nmant + 1)
 
 
 # --- one entry of each row --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .arithmetic import absolute, half_difference, log, quotient, standardized
 from .logarithms import log_ratio
-from .special import HALF_LOG_2PI, log1p_deficit, log1p_ratio, stirling_error, unit_integral
+from .special import HALF_LOG_2PI, log1p_deficit, log1p_ratio, stirling_error
 
 
 def student_t_nll(
@@ -20,14 +20,15 @@ def student_t_nll(
     """The negative log-likelihood: that of a normal distribution, and terms that vanish with 1/ν."""
     inverse_dfs = quotient(jnp.ones_like(dfs), dfs)
     # log Γ(ν/2) - log Γ((ν + 1)/2) + log(ν/2)/2, computed from the errors of Stirling's formula at ν/2 and (ν + 1)/2.
-    stirling, stirling_next = jnp.unstack(stirling_error(jnp.stack([2 * inverse_dfs, 2 / (1 + dfs)])))
-    gammas = (stirling - stirling_next) + inverse_dfs * log1p_deficit(inverse_dfs) / 2
+    gammas = (stirling_error(2 * inverse_dfs) - stirling_error(2 / (1 + dfs))) + inverse_dfs * log1p_deficit(
+        inverse_dfs
+    ) / 2
     halves = absolute(half_difference(targets, locations))
     near = halves < 0.35 * scales * jnp.sqrt(dfs)
-    z = standardized(*jnp.where(near, jnp.stack([targets, locations]), 0), scales)
+    z = standardized(jnp.where(near, targets, 0), jnp.where(near, locations, 0), scales)
     close = jnp.log(scales) + _half_log1p(z, jnp.where(near, dfs, 1))
     # Further out log(1 + z²/ν) is log(z²/ν) + log(1 + ν/z²), and log s + log(z²/ν)/2 is log(|y - location|/√ν).
-    halves, scales, dfs = jnp.where(near, 1, jnp.stack([halves, scales, dfs]))
+    halves, scales, dfs = (jnp.where(near, 1, x) for x in (halves, scales, dfs))
     # A small ν by itself, as the slope of s√ν by it may overflow.
     small_dfs, half_widths = jnp.minimum(dfs, 1), scales * jnp.sqrt(jnp.maximum(dfs, 1)) / 2
     excess = jnp.log1p(small_dfs * jnp.square(quotient(half_widths, halves)))
@@ -50,7 +51,8 @@ def _half_log1p(z: Array, dfs: Array) -> Array:
 def _half_log1p_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     z, dfs = primals
     q = jnp.square(z / jnp.sqrt(dfs))
-    excess = jnp.square(q) * unit_integral(lambda s, q: s / jnp.square(1 + s * q), q)
+    share = q / (1 + q)
+    excess = jnp.square(share) * log1p_deficit(-share)
     in_z = (z + quotient(z, dfs)) / (1 + q)
-    in_dfs = (excess - quotient(q / (1 + q), dfs)) / 2
+    in_dfs = (excess - quotient(share, dfs)) / 2
     return _half_log1p(z, dfs), in_z * tangents[0] + in_dfs * tangents[1]
