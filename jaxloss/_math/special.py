@@ -18,8 +18,8 @@ from .arithmetic import log, polynomial, quotient
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
-# Stieltjes' continued fraction of the error of Stirling's formula, as x times a ratio of polynomials of x². In float64 it
-# is exact to rounding for x up to 1/4.
+# Stieltjes' continued fraction of the error of Stirling's formula, as x times a ratio of polynomials of x². In
+# float64 it is exact to rounding for x up to 1/4.
 _STIELTJES_NUMERATOR = (
     0.08333333333333333,
     2.616323021868823,
