@@ -28,5 +28,5 @@ from ._kit import reduce as reduce
 from ._kit import rowwise_inputs as rowwise_inputs
 from ._kit import shielded as shielded
 from ._math.dtypes import Scalar as Scalar
+from ._math.labels import label_mask as label_mask
 from ._math.passes import at_labels as at_labels
-from ._math.passes import label_mask as label_mask

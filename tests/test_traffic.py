@@ -47,6 +47,18 @@ def test_a_loop_counts_as_often_as_it_turns() -> None:
     assert traffic_of(LOOP.replace("%KNOWN", known)).moved == 3 * 8000
 
 
+def test_a_copy_to_the_chip_is_read_once() -> None:
+    text = """HloModule m
+
+ENTRY %main (z: f32[1000]) -> f32[1000] {
+  %z = f32[1000]{0:T(1024)} parameter(0)
+  %s = (f32[1000]{0:T(1024)S(1)}, f32[1000]{0:T(1024)}, u32[]{:S(2)}) copy-start(%z)
+  ROOT %d = f32[1000]{0:T(1024)S(1)} copy-done(%s)
+}
+"""
+    assert traffic_of(text).moved == 4000
+
+
 def test_of_branches_the_dearest_counts() -> None:
     branches = LOOP.replace(
         "while(%start), condition=%condition, body=%body%KNOWN",

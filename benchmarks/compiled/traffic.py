@@ -140,7 +140,9 @@ def _kernel(program: Program, operation: Operation, shapes: dict[str, str]) -> T
     is_fusion, inner = fused in program, program.get(fused, [operation])
     parameters = {int(o.rest.split(")")[0]): o.name for o in inner if o.kind == "parameter"} if is_fusion else {}
     types = {o.name: o.shape for o in inner} if is_fusion else shapes
-    written, in_place = size_of(operation.shape), set()
+    # The type of a copy that is only started names the copy, the array it is of, and a token.
+    result = _ARRAY.search(operation.shape) if operation.kind == "copy-start" else None
+    written, in_place = size_of(result[0] if result else operation.shape), set()
     for update in (o for o in inner if o.kind == "dynamic-update-slice"):
         target, part = update.operands[:2]
         written -= size_of(update.shape) - size_of(types.get(part, ""))

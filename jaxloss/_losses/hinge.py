@@ -25,7 +25,8 @@ from .._kit import (
 )
 from .._math.arithmetic import bounded, finite, half_difference, hinge, poison, power, with_impossible
 from .._math.dtypes import Scalar
-from .._math.passes import at_labels, label_mask
+from .._math.labels import label_mask
+from .._math.passes import at_labels
 from .._math.softmax import count_classes, weights_of_labels
 
 

@@ -26,6 +26,7 @@ from .._kit import (
 )
 from .._math.arithmetic import power, ratio
 from .._math.dtypes import Scalar
+from .._math.labels import label_mask
 from .._math.overlap import (
     Overlap,
     dice_dissimilarity,
@@ -34,7 +35,6 @@ from .._math.overlap import (
     overlap_of_regions,
     tversky_dissimilarity,
 )
-from .._math.passes import label_mask
 
 _DOMAINS = {"probs": PROBABILITY, "labels": PROBABILITY, "smooth_nr": NON_NEGATIVE, "smooth_dr": NON_NEGATIVE}
 

@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import bounded, finite, left_out, masked, with_impossible
 from .dtypes import Scalar
-from .exponentials import Exponentials, beside_labels, beside_leaders, largest, leaders, probabilities, softmax
-from .passes import Limits, at_labels, class_sum, is_at_most, limits_of
+from .exponentials import Exponentials, beside_labels, beside_leaders, probabilities, softmax
+from .passes import at_labels, row_sums, sum_without_leaders, unless_found
+from .row_sums import RowSums
 from .softmax import nll_and_log_total, selected_scores, weights_of_labels
 from .target_sums import target_sums
 
@@ -62,30 +63,36 @@ def cross_entropy_of_rows(
     logits with the gradient.
     """
     logits, raw_logits, labels, raw_probs, counted, _ = rows
-    top, label_weights, spread = largest(raw_logits, counted), weights_of_labels(labels, class_weights), None
+    label_weights, sets = weights_of_labels(labels, class_weights), []
+    if raw_probs is not None:
+        sets.append((raw_probs,) if class_weights is None else (raw_probs, class_weights))
+    share = None
     if not left_out(label_smoothing):
         weights = jnp.ones((1,) * logits.ndim, logits.dtype) if class_weights is None else class_weights
         share = label_smoothing / logits.shape[-1] * weights
-        spread = target_sums(logits, share, top, raw_logits, (share,), counted)
+        sets.append((share,))
+    sums = row_sums(raw_logits, labels if raw_probs is None else None, tuple(sets), counted)
+    spread = None if share is None else target_sums(logits, share, sums.top, sums.targets[-1])
     if raw_probs is None:
-        raw_scores = _scores_of_labels(rows, scatter=scatter)
+        raw_scores = unless_found(_scores_of_labels(rows, scatter=scatter), sums.score)
         read_before = None if scatter else raw_scores if spread is None else jnp.minimum(raw_scores, spread.below)
-        exponentials = beside_labels(logits, raw_logits, top, labels, raw_scores, counted, read_before)
+        exponentials = beside_labels(logits, raw_logits, sums, labels, raw_scores, counted, read_before)
         scores, impossible = finite(raw_scores)
         weights = jnp.ones_like(scores) if label_weights is None else label_weights
-        values, log_total = nll_and_log_total(logits, scores, weights, top, exponentials)
+        values, log_total = nll_and_log_total(logits, scores, weights, sums.top, exponentials)
     else:
-        weighted, factors = (
-            (labels, (raw_probs,)) if class_weights is None else (class_weights * labels, (raw_probs, class_weights))
+        targets = labels if class_weights is None else class_weights * labels
+        values, log_total, missing = _nll_of_probabilities(
+            logits, targets, sums, *beside_leaders(logits, raw_logits, sums, counted)
         )
-        exponentials, every = beside_leaders(logits, raw_logits, top, counted)
-        values, log_total, missing, _ = _nll_of_probabilities(rows, weighted, top, exponentials, every, factors)
         impossible = missing > 0
+        if label_weights is not None:
+            label_weights = unless_found(label_weights, sums.targets[0].targets + missing)
     if spread is not None:
         smooth = spread.below + spread.targets * log_total
-        values = (1 - label_smoothing) * values + logits.shape[-1] / spread.classes * smooth
+        values = (1 - label_smoothing) * values + logits.shape[-1] / sums.classes * smooth
     if not left_out(z_loss_weight):
-        log_z = top + log_total
+        log_z = sums.top + log_total
         values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last
     values = with_impossible(values, impossible, label_weights)
     return values if rows.poison is None else rows.poison * values, label_weights
@@ -104,43 +111,38 @@ def _scores_of_labels(rows: Rows, *, scatter: bool) -> Array:
 
 @jax.custom_jvp
 def _nll_of_probabilities(
-    rows: Rows, targets: Array, top: Array, exponentials: Exponentials, every: Array, factors: tuple[Array, ...]
-) -> tuple[Array, Array, Array, Array]:
-    """-Σ t log p of each row, log Σ exp(logits - top), and the sums of t over the classes that do not exist and do.
+    logits: Array, targets: Array, sums: RowSums, exponentials: Exponentials, every: Array, leaders: Array
+) -> tuple[Array, Array, Array]:
+    """-Σ t log p of each row, log Σ exp(logits - top), and the sum of t over the classes that do not exist.
 
-    Derivatives are taken with respect to the logits of the rows and the targets.
+    The targets are the first set of the sums, and the rest is what `beside_leaders` returned. Derivatives are taken
+    with respect to the logits and the targets.
     """
-    sums = target_sums(rows.logits, targets, top, rows.raw_logits, factors, rows.counted)
-    log_total = exponentials.log_total
-    return sums.below + sums.targets * log_total, log_total, sums.missing, sums.targets
+    below, whole, _, missing = target_sums(logits, targets, sums.top, sums.targets[0])
+    return below + whole * exponentials.log_total, exponentials.log_total, missing
 
 
 def _nll_of_probabilities_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    rows, targets, top, exponentials, every, _ = primals
-    logits_tangent, targets_tangent = tangents[0].logits, tangents[1]
-    values, log_total, missing, whole = _nll_of_probabilities(*primals)
-    by_values = by_log_total = whole_moved = jnp.zeros_like(values)
+    logits, targets, sums, exponentials, every, leaders = primals
+    logits_tangent, targets_tangent, top = *tangents[:2], sums.top[..., None]
+    values, log_total, missing = _nll_of_probabilities(*primals)
+    by_values = by_log_total = jnp.zeros_like(values)
     # An input without a tangent must not cost a pass over the classes.
     if not isinstance(logits_tangent, SymbolicZero):
-        shares = probabilities(exponentials)
-        is_leader = leaders(exponentials, every)
-        half = exponentials.total / 2
-        rest = class_sum(_targets_of_others, limits_of(targets.dtype), half, every, targets)
+        _, whole, others, _ = target_sums(logits, targets, sums.top, sums.targets[0])
+        half = jax.lax.stop_gradient(exponentials.total / 2)
+        rest = sum_without_leaders(targets, leaders, every, half, others)
         # The slope of a class is p - t. If p is close to 1 and t is 1, the difference is that of the other classes.
         of_leader = rest * exponentials.probability - (whole - rest) * exponentials.complement
-        slopes = jnp.where(is_leader, of_leader[..., None], whole[..., None] * shares - targets)
+        slopes = whole[..., None] * probabilities(exponentials) - targets
+        slopes = jnp.where(leaders, of_leader[..., None], slopes)
         by_values = by_values + jnp.sum(slopes * logits_tangent, axis=-1)
-        by_log_total = jnp.sum(softmax(exponentials, every) * logits_tangent, axis=-1)
+        by_log_total = jnp.sum(softmax(exponentials, leaders) * logits_tangent, axis=-1)
     if not isinstance(targets_tangent, SymbolicZero):
-        scores, ruled_out = finite(rows.logits)
-        terms = bounded(log_total[..., None] + 2 * (top[..., None] / 2 - scores / 2))
+        scores, ruled_out = finite(logits)
+        terms = bounded(log_total[..., None] + 2 * (top / 2 - scores / 2))
         by_values = by_values + jnp.sum(jnp.where(ruled_out, 0, terms) * targets_tangent, axis=-1)
-        whole_moved = jnp.sum(jnp.where(ruled_out, 0, targets_tangent), axis=-1)
-    return (values, log_total, missing, whole), (by_values, by_log_total, jnp.zeros_like(missing), whole_moved)
+    return (values, log_total, missing), (by_values, by_log_total, jnp.zeros_like(missing))
 
 
 _nll_of_probabilities.defjvp(_nll_of_probabilities_jvp, symbolic_zeros=True)
-
-
-def _targets_of_others(limits: Limits, half: Array, every: Array, targets: Array) -> Array:
-    return is_at_most(every, half, limits) * targets

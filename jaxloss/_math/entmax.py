@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Integer
 
 from .arithmetic import finite, poison, power, ratio, with_impossible
 from .dtypes import Scalar
+from .labels import label_mask
 from .logarithms import close_log_ratio
-from .passes import label_mask
 from .simplex import Projection, nonzero, solved
 from .special import exponential_growth
 

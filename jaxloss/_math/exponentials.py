@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import masked
 from .dtypes import widened
-from .passes import Limits, class_sum, is_at_most, limits_of, zero_at_labels
+from .passes import leaders_of, sum_without_leaders, unless_found, zero_at_labels
+from .row_sums import RowSums
 
 
 class Exponentials(NamedTuple):
@@ -53,18 +54,10 @@ class Exponentials(NamedTuple):
         return jnp.where(self.own > self.others, self.others / self.total, 1 - self.own / self.total)
 
 
-def largest(
-    raw_logits: Float[Array, "*batch classes"], counted: Bool[ArrayLike, "..."] | None = None
-) -> Float[Array, "*batch"]:
-    """The largest logit of each row, a constant; 0 if all classes are ruled out or the row does not count."""
-    top = widened(jnp.max(jax.lax.stop_gradient(raw_logits), axis=-1))
-    return masked(jnp.where(top == -jnp.inf, 0, top), counted)
-
-
 def beside_labels(
     logits: Float[Array, "*batch classes"],
     raw_logits: Float[Array, "*batch classes"],
-    top: Float[Array, "*batch"],
+    sums: RowSums,
     labels: Integer[Array, "*batch"],
     scores: Float[Array, "*batch"],
     counted: Bool[ArrayLike, "..."] | None = None,
@@ -76,52 +69,47 @@ def beside_labels(
         logits: What derivatives are taken with respect to: in the compute dtype, with harmless numbers in rows that do
             not count.
         raw_logits: What the values are computed from: the logits as the caller gave them.
-        top: What `largest` returned for them.
+        sums: What `row_sums` found of them.
         labels: The label of each row.
         scores: The label's logit.
         counted: Which rows count; None for all.
         read_before: What is computed from the logits first, so that the exponentials can be written over them; None if
             they are the caller's.
     """
-    each = exponentials_of(logits, raw_logits, top, counted, labels, read_before)
-    others, own = masked(jnp.sum(each, axis=-1), counted), jnp.exp(scores - top)
-    own = own + jax.lax.stop_gradient(jnp.where(scores == top, 1 - own, 0))  # exp(0) need not be exactly 1
+    each, own = exponentials_of(logits, raw_logits, sums.top, counted, labels, read_before), jnp.exp(scores - sums.top)
+    is_largest = scores == sums.top
+    own = own + jax.lax.stop_gradient(jnp.where(is_largest, 1 - own, 0))  # exp(0) need not be exactly 1
+    rest = jax.lax.stop_gradient(jnp.where(is_largest, sums.rest, (sums.rest - own) + 1))
+    others = masked(unless_found(jnp.sum(each, axis=-1), rest), counted)
     return Exponentials(others, jnp.where(others + own == 0, 1, own), each, counted)
 
 
 def beside_leaders(
     logits: Float[Array, "*batch classes"],
     raw_logits: Float[Array, "*batch classes"],
-    top: Float[Array, "*batch"],
+    sums: RowSums,
     counted: Bool[ArrayLike, "..."] | None = None,
-) -> tuple[Exponentials, Float[Array, "*batch classes"]]:
+) -> tuple[Exponentials, Float[Array, "*batch classes"], Bool[Array, "*batch classes"]]:
     """The exponentials of rows without labels: the largest is apart if it is more than half of the sum.
 
     The arguments are those of `beside_labels`.
 
     Returns:
-        The exponentials; where none is apart, `own` is 0. And each of them, none apart.
+        The exponentials; where none is apart, `own` is 0. Then each of them, none apart; and which one is apart.
     """
-    every = exponentials_of(logits, raw_logits, top, counted)
-    total = jnp.sum(every, axis=-1)
+    every = exponentials_of(logits, raw_logits, sums.top, counted)
+    total = unless_found(jnp.sum(every, axis=-1), sums.rest + 1)
     half = jax.lax.stop_gradient(total / 2)
-    others = class_sum(_not_above, limits_of(every.dtype), half, every)
-    leads = others < 1.5 * half  # without a leader, all are among the others
-    total, others = masked(total, counted), masked(jnp.where(leads, others, total), counted)
+    leaders = leaders_of(every, half, raw_logits, sums)
+    each = jnp.where(leaders, 0, every)
+    others = jnp.where((sums.rest >= 0) & (sums.rest < 1), sums.rest, sums.rest + 1)
+    rest = sum_without_leaders(every, leaders, every, half, others)
+    leads = rest < 1.5 * half  # without a leader, all are among the others
+    total, others = masked(total, counted), masked(jnp.where(leads, rest, total), counted)
     # The derivative is that of the leader. The value is exactly 1, which exp(0) need not be.
     leader = total - others
     own = jnp.where(leads, 1 + (leader - jax.lax.stop_gradient(leader)), jnp.where(total == 0, 1, 0))
-    each = jnp.where(every > half[..., None], 0, every)
-    return Exponentials(others, own, each, counted), every
-
-
-def _not_above(limits: Limits, half: Array, every: Array) -> Array:
-    return is_at_most(every, half, limits) * every
-
-
-def leaders(exponentials: Exponentials, every: Float[Array, "*batch classes"]) -> Bool[Array, "*batch classes"]:
-    """Which class of each row is apart from the others, if one is, by what `beside_leaders` returned."""
-    return (every > 0) & (exponentials.each == 0)
+    return Exponentials(others, own, each, counted), every, leaders
 
 
 @jax.custom_jvp
@@ -149,10 +137,9 @@ def _of_counted(rows: Array, counted: ArrayLike | None) -> Array:
     return rows if counted is None else masked(rows, jnp.broadcast_to(counted, rows.shape[:-1])[..., None])
 
 
-def softmax(exponentials: Exponentials, every: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
+def softmax(exponentials: Exponentials, leaders: Bool[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
     """All probabilities, from what `beside_leaders` returned. Their derivatives too are exact."""
-    others = probabilities(exponentials)
-    return jnp.where(leaders(exponentials, every), exponentials.probability[..., None], others)
+    return jnp.where(leaders, exponentials.probability[..., None], probabilities(exponentials))
 
 
 @jax.custom_jvp

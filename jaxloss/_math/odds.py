@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import bounded, finite, log, over, poison, power_by_log, quotient
 from .dtypes import Scalar
-from .passes import label_mask
-from .softmax import normalizer, selected_scores
+from .exponentials import beside_labels
+from .passes import row_sums, unless_found
+from .softmax import selected_scores
 from .special import sigmoid, softplus
 
 
@@ -21,13 +22,12 @@ def log_odds_of_labels(
     logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]
 ) -> tuple[Float[Array, "*batch"], Bool[Array, "*batch"]]:
     """The log-odds of each row's label, `bounded`; and a mask of the labels whose class is ruled out."""
-    scores = selected_scores(logits, labels)
-    others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
-    top, log_normalizer = normalizer(others)
-    # `normalizer` returns 0 for a row without classes, where the log of the sum is -inf.
-    no_others = jnp.all(others == -jnp.inf, axis=-1)
+    sums = row_sums(logits, labels)
+    scores = unless_found(selected_scores(logits, labels), sums.score)
+    others = beside_labels(logits, logits, sums, labels, scores).others
+    nothing = others == 0  # there is no other class, or they are beyond the range of the dtype
     finite_scores, impossible = finite(scores)
-    odds = jnp.where(no_others, jnp.inf, finite_scores - top - log_normalizer)
+    odds = jnp.where(nothing, jnp.inf, finite_scores - sums.top - log(jnp.where(nothing, 1, others)))
     return poison(scores < jnp.inf) * bounded(jnp.where(impossible, -jnp.inf, odds)), impossible
 
 

@@ -12,17 +12,23 @@ tests execute it on CPU. It is read once, when this module is imported.
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
+from . import several_passes
+from .arithmetic import masked
 from .dtypes import widened
+from .found import found
 from .indexing import taken, unseen
-from .shardings import varying_alike
+from .labels import label_mask
+from .one_pass import TargetParts, one_pass
+from .row_sums import RowSums, TargetSums
+from .several_passes import Factors
 
-_SLOW_LONG_SUMS = jax.__version_info__ < (0, 12)
 _ACCELERATOR_EVERYWHERE = os.environ.get("JAXLOSS_PASSES") == "accelerator"
 
 
@@ -34,19 +40,6 @@ def by_platform(*operands: Any, cpu: Callable[..., Any], accelerator: Callable[.
 
 
 # --- one entry of each row --------------------------------------------------------------------------------------------
-
-
-def label_mask(labels: Integer[Array, "*batch"], classes: int, /) -> Bool[Array, "*batch classes"]:
-    """Which class of each row its label names: for use in a reduction, where it is never held in memory.
-
-    Args:
-        labels: Integers, of shape (...).
-        classes: Number of classes.
-
-    Returns:
-        Boolean array of shape (..., classes).
-    """
-    return labels[..., None] == jax.lax.broadcasted_iota(jnp.int32, (1,) * labels.ndim + (classes,), labels.ndim)
 
 
 def at_labels(rows: Float[Array, "*#batch classes"], labels: Integer[Array, "*batch"], /) -> Float[Array, "*batch"]:
@@ -132,77 +125,93 @@ def _zeros_written(rows: Array, labels: Array) -> Array:
 # --- sums over the classes --------------------------------------------------------------------------------------------
 
 
-def class_sum(terms: Callable[..., Array], *operands: Any) -> Float[Array, "*batch"]:
-    """The sum of terms over the classes, on CPU as a pass of its own.
+def row_sums(
+    logits: Float[Array, "*batch classes"],
+    labels: Integer[Array, "*batch"] | None = None,
+    sets: tuple[Factors, ...] = (),
+    counted: Bool[ArrayLike, "..."] | None = None,
+) -> RowSums:
+    """The largest logit of each row, and the sums over its classes that need it.
 
-    Passes that share an operation are not fused on a CPU: XLA writes out what they share, such as the logits in float32
-    or their difference from the largest. Behind a barrier nothing is shared.
+    On accelerators in one pass over memory. That has a condition for each class, with which a CPU takes 2 to 8 times as
+    long as for several passes.
+
+    Args:
+        logits: Rows of logits, in any dtype.
+        labels: The label of each row, if they are integers.
+        sets: Sets of targets, each as the factors that they are products of.
+        counted: Which rows count; None for all. The sums of the others are 0.
     """
-    # Measured: without the barrier a CPU holds 65.5 to 131 MB more for bfloat16 logits, 65.5 MB with label smoothing,
-    # and 131 MB with class weights as well.
-    # A barrier makes everything behind it vary over the devices over which some of it does.
-    operands = varying_alike(operands)
-    own = by_platform(operands, cpu=jax.lax.optimization_barrier, accelerator=lambda operands: operands)
-    of_classes = terms(*jax.tree.map(widened, own))
-    # Measured: before JAX 0.12, the sum of more classes than this takes a CPU three to four times as long as writing
-    # the terms out first and then adding them up (512 rows of 50,257 and 131,072 classes); of fewer, half as long.
-    if of_classes.shape[-1] > 2**15 and _SLOW_LONG_SUMS:
-        of_classes = by_platform(of_classes, cpu=_written_out, accelerator=lambda terms: terms)
-    return jnp.sum(of_classes, axis=-1)
+    operands = logits, labels, sets, counted
+    sums: RowSums = by_platform(*operands, cpu=several_passes.row_sums, accelerator=_in_one_pass)
+    return sums
 
 
-def _written_out(terms: Array) -> Array:
-    # A condition is not fused into a sum on CPU.
-    return jnp.where(jnp.isnan(terms), jnp.nan, terms)
+def _in_one_pass(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
+    logits, sets = jax.lax.stop_gradient((logits, sets))
+    parts = one_pass(logits, labels, [several_passes.product(*map(widened, factors)) for factors in sets])
+    nothing = parts.top == -jnp.inf
+
+    def sums_of(part: TargetParts) -> TargetSums:
+        existing = jnp.where(nothing, 0, part.of_leader + part.of_others)
+        missing = part.missing + jnp.where(nothing, part.of_leader, 0)
+        return TargetSums(2 * part.half_below, existing, part.of_others + part.missing, missing)
+
+    top, rest = jnp.where(nothing, 0, parts.top), jnp.where(nothing, -1, parts.rest)
+    classes = jnp.ones_like(top) if parts.others is None else jnp.where(nothing, 1, parts.others + 1)
+    score = jnp.zeros_like(top) if parts.score is None else parts.score
+    sums = (top, rest, score, tuple(map(sums_of, parts.targets)))
+    top, rest, score, targets = jax.tree.map(lambda array: masked(array, counted), sums)
+    return RowSums(top, rest, score, classes, targets)
 
 
-class Limits(NamedTuple):
-    """The constants of `exists`, as arrays: a constant behind the barrier of `class_sum` would be written out."""
-
-    lowest: Array
-    minus_one: Array
-    zero: Array
-    one: Array
+def unless_found(computed: Float[Array, "*batch"], value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """What is computed of each row, with the value that `row_sums` has found on an accelerator."""
+    chosen: Array = by_platform(computed, value, cpu=_first, accelerator=_last)
+    return found(chosen, computed)
 
 
-def limits_of(dtype: Any) -> Limits:
-    """The constants of `exists` for logits of a dtype."""
-    return Limits(*(jnp.asarray(limit, dtype) for limit in (jnp.finfo(dtype).min, -1, 0, 1)))
+def _first(*operands: Array) -> Array:
+    return operands[0]
 
 
-def exists(logits: Float[Array, "*batch classes"], limits: Limits) -> Float[Array, "*batch classes"]:
-    """1, or 0 for a logit of -inf: on CPU by arithmetic, as XLA does not fuse a comparison into a sum there."""
-    # Measured: with the comparison a CPU holds 131 to 262 MB more for bfloat16 logits with smoothing and class weights.
-    logits = jax.lax.stop_gradient(logits)
-    found: Array = by_platform(logits, limits, cpu=_exists_by_arithmetic, accelerator=_exists_by_comparison)
-    return found
+def _last(*operands: Array) -> Array:
+    return operands[-1]
 
 
-def _exists_by_arithmetic(logits: Array, limits: Limits) -> Array:
-    return jnp.minimum(limits.lowest / jnp.minimum(logits, limits.minus_one), limits.one)
+def leaders_of(
+    every: Float[Array, "*batch classes"],
+    half: Float[Array, "*batch"],
+    raw_logits: Float[Array, "*batch classes"],
+    sums: RowSums,
+) -> Bool[Array, "*batch classes"]:
+    """Which class of each row, if one does, has more than half of the sum of the exponentials."""
+    leaders: Array = by_platform(every, half, raw_logits, sums, cpu=_above_half, accelerator=_above_rest)
+    return leaders
 
 
-def _exists_by_comparison(logits: Array, limits: Limits) -> Array:
-    return jnp.where(logits == -jnp.inf, 0, limits.one)
+def _above_half(every: Array, half: Array, *_: Any) -> Array:
+    return jax.lax.stop_gradient(every) > half[..., None]
 
 
-def is_at_most(
-    terms: Float[Array, "*batch classes"], limit: Float[Array, "*batch"], limits: Limits
-) -> Float[Array, "*batch classes"]:
-    """1, or 0 for a term above the limit of its row: on CPU by arithmetic, for the same reason."""
-    operands = jax.lax.stop_gradient((terms, limit, limits))
-    found: Array = by_platform(*operands, cpu=_is_at_most_by_arithmetic, accelerator=_is_at_most_by_comparison)
-    return found
+def _above_rest(every: Array, half: Array, raw_logits: Array, sums: RowSums) -> Array:
+    return (raw_logits == sums.top[..., None]) & (sums.rest < 1)[..., None]
 
 
-def _is_at_most_by_arithmetic(terms: Array, limit: Array, limits: Limits) -> Array:
-    steep = jnp.where(limit == 0, 0, 4 / jnp.finfo(terms.dtype).eps / limit)
-    above = (terms - limit[..., None]) * steep[..., None]
-    return limits.one - jnp.minimum(jnp.maximum(above, limits.zero), limits.one)
+def sum_without_leaders(
+    terms: Float[Array, "*batch classes"],
+    leaders: Bool[Array, "*batch classes"],
+    every: Float[Array, "*batch classes"],
+    half: Float[Array, "*batch"],
+    value: Float[Array, "*batch"],
+) -> Float[Array, "*batch"]:
+    """The sum of terms over the classes that `leaders_of` does not name, which an accelerator has found."""
+    chosen: Array = by_platform(half, every, terms, value, cpu=_up_to_half, accelerator=_last)
+    return found(chosen, jnp.sum(jnp.where(leaders, 0, terms), axis=-1))
 
 
-def _is_at_most_by_comparison(terms: Array, limit: Array, limits: Limits) -> Array:
-    return jnp.where(terms > limit[..., None], 0, limits.one)
+def _up_to_half(half: Array, every: Array, terms: Array, _: Array) -> Array:
+    return several_passes.sum_up_to(half, every, terms)
 
 
 # --- the products of the linear layer ---------------------------------------------------------------------------------

@@ -7,17 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from .dtypes import widened
-from .exponentials import (
-    Exponentials,
-    beside_labels,
-    beside_leaders,
-    exponentials_of,
-    largest,
-    leaders,
-    probabilities,
-    softmax,
-)
-from .passes import at_labels, label_mask
+from .exponentials import Exponentials, beside_labels, beside_leaders, exponentials_of, probabilities, softmax
+from .labels import label_mask
+from .passes import at_labels, row_sums, unless_found
+from .row_sums import RowSums
 
 
 def weights_of_labels(labels: Array, class_weights: Array | None) -> Array | None:
@@ -72,9 +65,10 @@ def _nll_and_log_total_jvp(
 
 def nll_of_labels(logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
     """-log p of each row's label."""
-    scores, top = at_labels(logits, labels), largest(logits)
-    exponentials = beside_labels(logits, logits, top, labels, scores)
-    return nll_and_log_total(logits, scores, jnp.ones_like(scores), top, exponentials)[0]
+    sums = row_sums(logits, labels)
+    scores = unless_found(at_labels(logits, labels), sums.score)
+    exponentials = beside_labels(logits, logits, sums, labels, scores)
+    return nll_and_log_total(logits, scores, jnp.ones_like(scores), sums.top, exponentials)[0]
 
 
 def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
@@ -82,38 +76,37 @@ def normalizer(logits: Float[Array, "*batch classes"]) -> tuple[Float[Array, "*b
 
     Both are 0 for a row whose classes are all ruled out.
     """
-    top = largest(logits)
-    return top, _log_total(logits, top)
+    sums = row_sums(logits)
+    return sums.top, _log_total(logits, sums)
 
 
 @jax.custom_jvp
-def _log_total(logits: Array, top: Array) -> Array:
-    total = jnp.sum(exponentials_of(logits, logits, top), axis=-1)
+def _log_total(logits: Array, sums: RowSums) -> Array:
+    total = unless_found(jnp.sum(exponentials_of(logits, logits, sums.top), axis=-1), sums.rest + 1)
     return jnp.log(jnp.where(total == 0, 1, total))
 
 
 @_log_total.defjvp
-def _log_total_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
-    logits, top = primals
-    probs = softmax(*beside_leaders(logits, logits, top))
-    return _log_total(*primals), jnp.sum(probs * tangents[0], axis=-1)
+def _log_total_jvp(primals: tuple[Array, RowSums], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    logits, sums = primals
+    exponentials, _, leaders = beside_leaders(logits, logits, sums)
+    return _log_total(*primals), jnp.sum(softmax(exponentials, leaders) * tangents[0], axis=-1)
 
 
 @jax.custom_jvp
 def log_softmax(logits: Float[Array, "*batch classes"]) -> Float[Array, "*batch classes"]:
     """Log-probabilities; a row whose classes are all ruled out stays at -inf, with gradient 0."""
-    top = largest(logits)
-    exponentials, _ = beside_leaders(logits, logits, top)
-    return logits - top[..., None] - exponentials.log_total[..., None]
+    sums = row_sums(logits)
+    exponentials, *_ = beside_leaders(logits, logits, sums)
+    return logits - sums.top[..., None] - exponentials.log_total[..., None]
 
 
 @log_softmax.defjvp
 def _log_softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    exponentials, every = beside_leaders(*primals, *primals, largest(*primals))
-    is_leader = leaders(exponentials, every)
+    exponentials, _, leaders = beside_leaders(*primals, *primals, row_sums(*primals))
     # Measured from the class that leads, its own slope keeps its digits.
-    moved = tangents[0] - jnp.sum(jnp.where(is_leader, tangents[0], 0), axis=-1, keepdims=True)
-    moved = jnp.where(is_leader, 0, moved)
+    moved = tangents[0] - jnp.sum(jnp.where(leaders, tangents[0], 0), axis=-1, keepdims=True)
+    moved = jnp.where(leaders, 0, moved)
     return log_softmax(*primals), moved - jnp.sum(probabilities(exponentials) * moved, axis=-1, keepdims=True)
 
 
