@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -25,8 +27,9 @@ from .._kit import (
 )
 from .._math.arithmetic import bounded, finite, half_difference, hinge, poison, power, with_impossible
 from .._math.dtypes import Scalar
+from .._math.found import found
 from .._math.labels import label_mask
-from .._math.passes import at_labels
+from .._math.passes import at_labels, largest_and_ties
 from .._math.softmax import count_classes, weights_of_labels
 
 
@@ -187,7 +190,7 @@ def multiclass_hinge_loss(
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     label_scores, impossible = finite(at_labels(logits, labels))
     others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
-    highest_other, no_others = finite(jnp.max(others, axis=-1))
+    highest_other, no_others = finite(_highest(others))
     values = hinge(1 + (highest_other - label_scores))
     values = jnp.where(no_others, 0 * label_scores, values)  # a product, so that NaN stays NaN
     values = with_impossible(values, impossible)
@@ -233,9 +236,27 @@ def multiclass_perceptron_loss(
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
     label_scores, impossible = finite(at_labels(logits, labels))
-    highest, _ = finite(jnp.max(logits, axis=-1))
+    highest, _ = finite(_highest(logits))
     values = with_impossible(highest - label_scores, impossible)
     return reduce(values, where=where, weights=weights, reduction=reduction)
+
+
+def _highest(scores: Array) -> Array:
+    """The highest score of each row. Scores that tie share its gradient."""
+    return _shared(scores, *largest_and_ties(jax.lax.stop_gradient(scores)))
+
+
+@jax.custom_jvp
+def _shared(scores: Array, highest: Array, ties: Array) -> Array:
+    return found(highest, jnp.max(scores, axis=-1))
+
+
+# By its own rule JAX would count the ties in a pass of their own.
+@_shared.defjvp
+def _shared_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Any, Any]) -> tuple[Array, Array]:
+    scores, highest, ties = primals
+    shares = jnp.where(scores == highest[..., None], 1 / ties[..., None], 0)
+    return _shared(*primals), jnp.sum(shares * tangents[0], axis=-1)
 
 
 @loss_function(domains={"p": AT_LEAST_ONE})

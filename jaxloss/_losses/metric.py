@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ from .._kit import (
 )
 from .._math.arithmetic import hinge, poison
 from .._math.dtypes import Scalar
-from .._math.vectors import cosine, norm, one_minus_cosine
+from .._math.vectors import cosine, norms, one_minus_cosine
 
 
 @loss_function(domains={"eps": NON_NEGATIVE})
@@ -265,10 +266,10 @@ def triplet_margin_loss(
     # Distances in units in which none of them overflows, so that also the difference of two huge ones is right.
     unit = 2.0 ** (3 + math.ceil(math.log2(anchors.shape[-1]) / p))
 
-    def distance(x: Array, y: Array) -> Array:
-        return norm(x / unit - y / unit + eps / unit, p)
+    def distances(*pairs: tuple[Array, Array]) -> list[Array]:
+        return norms(p, *(x / unit - y / unit + eps / unit for x, y in pairs))
 
-    values = _triplet(anchors, positives, negatives, distance, margin, swap=swap, unit=unit)
+    values = _triplet(anchors, positives, negatives, distances, margin, swap=swap, unit=unit)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
@@ -276,16 +277,14 @@ def _triplet(
     anchors: Array,
     positives: Array,
     negatives: Array,
-    distance: Callable[[Array, Array], Array],
+    distances: Callable[..., list[Array]],
     margin: Scalar,
     *,
     swap: bool,
     unit: float = 1.0,
 ) -> Array:
-    near, far = distance(anchors, positives), distance(anchors, negatives)
-    if swap:
-        far = jnp.minimum(far, distance(positives, negatives))
-    return hinge(margin + unit * (near - far))
+    near, *far = distances((anchors, positives), (anchors, negatives), *[(positives, negatives)] * swap)
+    return hinge(margin + unit * (near - functools.reduce(jnp.minimum, far)))
 
 
 @loss_function()
@@ -340,10 +339,11 @@ def triplet_margin_with_distance_loss(
         where, axis, anchors=anchors, positives=positives, negatives=negatives
     )
 
-    def distance(x: Array, y: Array) -> Array:
-        distances = distance_function(x, y)
-        require_shape("the distance", distances, anchors.shape[:-1], "one per triplet")
-        return distances
+    def distances(*pairs: tuple[Array, Array]) -> list[Array]:
+        each = [distance_function(x, y) for x, y in pairs]
+        for distance in each:
+            require_shape("the distance", distance, anchors.shape[:-1], "one per triplet")
+        return each
 
-    values = _triplet(anchors, positives, negatives, distance, margin, swap=swap)
+    values = _triplet(anchors, positives, negatives, distances, margin, swap=swap)
     return reduce(values, where=where, weights=weights, reduction=reduction)

@@ -5,6 +5,7 @@ a computed difference 1 - p is not.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from .arithmetic import bounded, finite, log, over, poison, power_by_log, quotient
 from .dtypes import Scalar
-from .exponentials import beside_labels
+from .exponentials import Exponentials, beside_labels, probabilities
 from .passes import row_sums, unless_found
 from .softmax import selected_scores
 from .special import sigmoid, softplus
@@ -24,11 +25,24 @@ def log_odds_of_labels(
     """The log-odds of each row's label, `bounded`; and a mask of the labels whose class is ruled out."""
     sums = row_sums(logits, labels)
     scores = unless_found(selected_scores(logits, labels), sums.score)
-    others = beside_labels(logits, logits, sums, labels, scores).others
-    nothing = others == 0  # there is no other class, or they are beyond the range of the dtype
+    exponentials = beside_labels(logits, logits, sums, labels, scores)
+    nothing = exponentials.others == 0  # there is no other class, or they are beyond the range of the dtype
+    exponentials = exponentials._replace(others=jnp.where(nothing, 1, exponentials.others))
     finite_scores, impossible = finite(scores)
-    odds = jnp.where(nothing, jnp.inf, finite_scores - sums.top - log(jnp.where(nothing, 1, others)))
+    odds = jnp.where(nothing, jnp.inf, finite_scores - sums.top - _log_of_others(logits, exponentials))
     return poison(scores < jnp.inf) * bounded(jnp.where(impossible, -jnp.inf, odds)), impossible
+
+
+@jax.custom_jvp
+def _log_of_others(logits: Array, exponentials: Exponentials) -> Array:
+    """The logarithm of the sum of the others, with respect to their logits."""
+    return jnp.log(exponentials.others)
+
+
+@_log_of_others.defjvp
+def _log_of_others_jvp(primals: tuple[Array, Exponentials], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    shares = probabilities(primals[1]._replace(own=jnp.zeros_like(primals[1].own)))
+    return _log_of_others(*primals), jnp.sum(shares * tangents[0], axis=-1)
 
 
 @jax.custom_jvp

@@ -5,12 +5,15 @@ relating both to the larger of their largest. All terms have one sign, so nothin
 """
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import starmap
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
+from .arithmetic import power
 from .dtypes import widened
 from .labels import label_mask
 
@@ -49,7 +52,7 @@ class Parts(NamedTuple):
     targets: tuple[TargetParts, ...]
 
 
-def one_pass(
+def row_parts(
     logits: Float[Array, "*batch classes"],
     labels: Integer[Array, "*batch"] | None = None,
     targets: Sequence[Float[Array, "*#batch classes"]] = (),
@@ -101,3 +104,47 @@ def _merged(one: Parts, other: Parts) -> Parts:
         None if one.others is None or other.others is None else one.others + other.others + jnp.where(ruled_out, 0, 1),
         tuple(map(merged_targets, one.targets, other.targets)),
     )
+
+
+# --- lengths of vectors -----------------------------------------------------------------------------------------------
+
+
+def scaled_powers(
+    vectors: Sequence[Float[Array, "*batch n"]], exponent: float
+) -> list[tuple[Float[Array, "*batch"], Float[Array, "*batch"]]]:
+    """A scale for each vector, and the sum of the powers of its entries in units of that."""
+    entries = tuple((jnp.abs(x), (x != 0).astype(x.dtype)) for x in vectors)
+    start = jax.tree.map(lambda entry: jnp.zeros((), entry.dtype), entries)
+
+    def merged(
+        ones: tuple[tuple[Array, Array], ...], others: tuple[tuple[Array, Array], ...]
+    ) -> tuple[tuple[Array, Array], ...]:
+        return tuple(starmap(partial(_merged_powers, exponent), zip(ones, others, strict=True)))
+
+    found: tuple[tuple[Array, Array], ...] = jax.lax.reduce(entries, start, merged, (vectors[0].ndim - 1,))
+    limit = 0.25 / jnp.finfo(vectors[0].dtype).tiny
+    return [(jnp.minimum(scale, limit), total * jnp.maximum(scale / limit, 1) ** exponent) for scale, total in found]
+
+
+def _merged_powers(exponent: float, one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    (scale1, sum1), (scale2, sum2) = one, other
+    scale, low, leads = jnp.maximum(scale1, scale2), jnp.minimum(scale1, scale2), scale1 >= scale2
+    share = jnp.where(low == scale, 1, low / jnp.where(scale == 0, 1, scale))
+    lower = jnp.where(leads, sum2, sum1) * (share * share if exponent == 2 else power(share, exponent))
+    return scale, jnp.where(leads, sum1, sum2) + lower
+
+
+# --- the largest ------------------------------------------------------------------------------------------------------
+
+
+def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The largest entry of each row, and how many are as large."""
+    start = jnp.array(-jnp.inf, rows.dtype), jnp.zeros((), rows.dtype)
+    top, ties = jax.lax.reduce((rows, jnp.ones_like(rows)), start, _merged_ties, (rows.ndim - 1,))
+    return top, ties
+
+
+def _merged_ties(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    (top1, ties1), (top2, ties2) = one, other
+    top = jnp.maximum(top1, top2)
+    return top, jnp.where(top1 == top, ties1, 0) + jnp.where(top2 == top, ties2, 0)

@@ -11,7 +11,8 @@ tests execute it on CPU. It is read once, when this module is imported.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -19,13 +20,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
-from . import several_passes
+from . import one_pass, several_passes
 from .arithmetic import masked
 from .dtypes import widened
 from .found import found
 from .indexing import taken, unseen
 from .labels import label_mask
-from .one_pass import TargetParts, one_pass
 from .row_sums import RowSums, TargetSums
 from .several_passes import Factors
 
@@ -131,7 +131,7 @@ def row_sums(
     sets: tuple[Factors, ...] = (),
     counted: Bool[ArrayLike, "..."] | None = None,
 ) -> RowSums:
-    """The largest logit of each row, and the sums over its classes that need it.
+    """The largest logit of each row, and the sums over its classes that need it, all constants.
 
     On accelerators in one pass over memory. That has a condition for each class, with which a CPU takes 2 to 8 times as
     long as for several passes.
@@ -142,17 +142,16 @@ def row_sums(
         sets: Sets of targets, each as the factors that they are products of.
         counted: Which rows count; None for all. The sums of the others are 0.
     """
-    operands = logits, labels, sets, counted
+    operands = jax.lax.stop_gradient((logits, labels, sets, counted))
     sums: RowSums = by_platform(*operands, cpu=several_passes.row_sums, accelerator=_in_one_pass)
     return sums
 
 
 def _in_one_pass(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
-    logits, sets = jax.lax.stop_gradient((logits, sets))
-    parts = one_pass(logits, labels, [several_passes.product(*map(widened, factors)) for factors in sets])
+    parts = one_pass.row_parts(logits, labels, [several_passes.product(*map(widened, factors)) for factors in sets])
     nothing = parts.top == -jnp.inf
 
-    def sums_of(part: TargetParts) -> TargetSums:
+    def sums_of(part: one_pass.TargetParts) -> TargetSums:
         existing = jnp.where(nothing, 0, part.of_leader + part.of_others)
         missing = part.missing + jnp.where(nothing, part.of_leader, 0)
         return TargetSums(2 * part.half_below, existing, part.of_others + part.missing, missing)
@@ -195,7 +194,7 @@ def _above_half(every: Array, half: Array, *_: Any) -> Array:
 
 
 def _above_rest(every: Array, half: Array, raw_logits: Array, sums: RowSums) -> Array:
-    return (raw_logits == sums.top[..., None]) & (sums.rest < 1)[..., None]
+    return (widened(raw_logits) == sums.top[..., None]) & (sums.rest < 1)[..., None]
 
 
 def sum_without_leaders(
@@ -206,12 +205,40 @@ def sum_without_leaders(
     value: Float[Array, "*batch"],
 ) -> Float[Array, "*batch"]:
     """The sum of terms over the classes that `leaders_of` does not name, which an accelerator has found."""
-    chosen: Array = by_platform(half, every, terms, value, cpu=_up_to_half, accelerator=_last)
+    operands = jax.lax.stop_gradient((half, every, terms, value))
+    chosen: Array = by_platform(*operands, cpu=_up_to_half, accelerator=_last)
     return found(chosen, jnp.sum(jnp.where(leaders, 0, terms), axis=-1))
 
 
 def _up_to_half(half: Array, every: Array, terms: Array, _: Array) -> Array:
     return several_passes.sum_up_to(half, every, terms)
+
+
+# --- other passes -----------------------------------------------------------------------------------------------------
+
+
+def scaled_powers(
+    vectors: Sequence[Float[Array, "*batch n"]], exponent: float
+) -> list[tuple[Float[Array, "*batch"], Float[Array, "*batch"]]]:
+    """A scale for each vector, about its largest absolute entry, and the sum of the powers of all entries in its units.
+
+    On accelerators all are found in one pass. The inverse of the scale is a normal number, since it may be what XLA
+    multiplies by.
+    """
+
+    def of(module: ModuleType) -> Callable[..., Any]:
+        return lambda *vectors: module.scaled_powers(vectors, exponent)
+
+    found: list[tuple[Array, Array]] = by_platform(*vectors, cpu=of(several_passes), accelerator=of(one_pass))
+    return found
+
+
+def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The largest entry of each row, and how many are as large."""
+    both: tuple[Array, Array] = by_platform(
+        rows, cpu=several_passes.largest_and_ties, accelerator=one_pass.largest_and_ties
+    )
+    return both
 
 
 # --- the products of the linear layer ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The comments say how much temporary memory that saves, as XLA reports it for val
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from .arithmetic import masked
+from .arithmetic import masked, power
 from .dtypes import widened
 from .row_sums import RowSums, TargetSums
 from .shardings import varying_alike
@@ -28,7 +28,7 @@ def row_sums(
     logits: Float[Array, "*batch classes"], _: Any, sets: tuple[Factors, ...], counted: Bool[ArrayLike, "..."] | None
 ) -> RowSums:
     """The sums for targets that are products of factors."""
-    top = widened(jnp.max(jax.lax.stop_gradient(logits), axis=-1))
+    top = widened(jnp.max(logits, axis=-1))
     top = masked(jnp.where(top == -jnp.inf, 0, top), counted)
     classes, targets = jnp.ones_like(top), []
     for factors in sets:
@@ -91,7 +91,7 @@ def sum_up_to(
     limit: Float[Array, "*batch"], terms: Float[Array, "*batch classes"], *factors: Float[Array, "*#batch classes"]
 ) -> Float[Array, "*batch"]:
     """The sum of the product of the factors over the classes whose terms are not above the limit of their row."""
-    return class_sum(_product_up_to, limits_of(terms.dtype), *jax.lax.stop_gradient((limit, terms)), *factors)
+    return class_sum(_product_up_to, limits_of(terms.dtype), limit, terms, *factors)
 
 
 def _product_up_to(limits: "Limits", limit: Array, terms: Array, *factors: Array) -> Array:
@@ -138,5 +138,26 @@ def limits_of(dtype: Any) -> Limits:
 def _exists(logits: Array, limits: Limits) -> Array:
     """1, or 0 for a logit of -inf: by arithmetic, as XLA does not fuse a comparison into a sum on a CPU."""
     # Measured: with the comparison a CPU holds 131 to 262 MB more for bfloat16 logits with smoothing and class weights.
-    logits = jax.lax.stop_gradient(logits)
     return jnp.minimum(limits.lowest / jnp.minimum(logits, limits.minus_one), limits.one)
+
+
+# --- other passes -----------------------------------------------------------------------------------------------------
+
+
+def scaled_powers(
+    vectors: Sequence[Float[Array, "*batch n"]], exponent: float
+) -> list[tuple[Float[Array, "*batch"], Float[Array, "*batch"]]]:
+    """A scale for each vector, and the sum of the powers of its entries in units of that."""
+
+    def of_one(x: Array) -> tuple[Array, Array]:
+        scale = jnp.minimum(jnp.max(jnp.abs(x), axis=-1, initial=0), 0.25 / jnp.finfo(x.dtype).tiny)
+        scaled = x / jnp.maximum(scale, jnp.finfo(x.dtype).tiny)[..., None]
+        return scale, jnp.sum(jnp.square(scaled) if exponent == 2 else power(jnp.abs(scaled), exponent), axis=-1)
+
+    return [of_one(x) for x in vectors]
+
+
+def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The largest entry of each row, and how many are as large."""
+    top = jnp.max(rows, axis=-1)
+    return top, jnp.sum(rows == top[..., None], axis=-1).astype(rows.dtype)

@@ -1,6 +1,7 @@
 """Lengths and angles of vectors, with finite gradients at zero and without overflow."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,38 +9,46 @@ from jaxtyping import Array, Bool, Float
 
 from .arithmetic import absolute, power
 from .dtypes import Scalar
+from .found import found
+from .passes import scaled_powers
 
 
-def norm(x: Float[Array, "*batch n"], p: float) -> Float[Array, "*batch"]:
-    """The p-norm along the last axis. Its gradient at the zero vector is 0."""
+def norms(p: float, *vectors: Float[Array, "*batch n"]) -> list[Float[Array, "*batch"]]:
+    """The p-norms along the last axis. The gradient of one at the zero vector is 0."""
     if p == jnp.inf:
-        return jnp.max(absolute(x), axis=-1)
+        return [jnp.max(absolute(x), axis=-1) for x in vectors]
     if p == 1:
         # Not scaled: beside a huge entry, a scaled tiny one would become 0 and lose its sign, which is its gradient.
-        return jnp.sum(absolute(x), axis=-1)
-    return _smooth_norm(x, p)
+        return [jnp.sum(absolute(x), axis=-1) for x in vectors]
+    found_powers = scaled_powers(jax.lax.stop_gradient(vectors), p)
+    return [_smooth_norm(p, x, *powers) for x, powers in zip(vectors, found_powers, strict=True)]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _smooth_norm(x: Array, p: float) -> Array:
-    scaled, scale, zero = _scaled(x)
-    return jnp.where(zero, 0, scale[..., 0] * _length(scaled, p))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _smooth_norm(p: float, x: Array, scale: Array, powers: Array) -> Array:
+    """The norm of x, of which `scaled_powers` found the scale and the sum of the powers."""
+    _, length, zero = _scaled_and_length(p, x, scale, powers)
+    return jnp.where(zero, 0, scale * length)
 
 
 # By autodiff the slope would be multiplied by the scale and then divided by it.
 @_smooth_norm.defjvp
-def _smooth_norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (x,), (tangent,) = primals, tangents
-    scaled, _, zero = _scaled(x)
-    ratios = scaled / _length(scaled, p)[..., None]
+def _smooth_norm_jvp(
+    p: float, primals: tuple[Array, Array, Array], tangents: tuple[Array, Any, Any]
+) -> tuple[Array, Array]:
+    x = primals[0]
+    scaled, length, zero = _scaled_and_length(p, *primals)
+    ratios = scaled / length[..., None]
     slopes = ratios if p == 2 else jnp.sign(x) * power(jnp.abs(ratios), p - 1)
-    return _smooth_norm(x, p), jnp.sum(jnp.where(zero[..., None], 0, slopes) * tangent, axis=-1)
+    return _smooth_norm(p, *primals), jnp.sum(jnp.where(zero[..., None], 0, slopes) * tangents[0], axis=-1)
 
 
-def _length(scaled: Array, p: float) -> Array:
-    """The norm of vectors whose powers do not overflow."""
+def _scaled_and_length(p: float, x: Array, scale: Array, powers: Array) -> tuple[Array, Array, Array]:
+    """Vectors in units of their scale, their norms, and a mask of the zero vectors, which become vectors of ones."""
+    zero = scale < jnp.finfo(x.dtype).tiny
+    scaled = jnp.where(zero[..., None], 1, x) / jnp.where(zero, 1, scale)[..., None]
     terms = jnp.square(scaled) if p == 2 else power(jnp.abs(scaled), p)  # |x|² has a kink at 0 for autodiff
-    return jnp.sum(terms, axis=-1) ** (1 / p)
+    return scaled, found(jnp.where(zero, 1, powers), jnp.sum(terms, axis=-1)) ** (1 / p), zero
 
 
 def cosine(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"], eps: Scalar = 0.0) -> Float[Array, "*batch"]:
