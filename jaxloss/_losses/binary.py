@@ -95,7 +95,7 @@ def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) 
     return jnp.where(infinite, 0 * targets, terms), infinite & (jnp.where(logits > 0, no, yes) > 0)
 
 
-@loss_function(domains={"targets": PROBABILITY})
+@loss_function(domains={"targets": PROBABILITY}, recomputed=True)
 def multilabel_soft_margin_loss(
     logits: Float[ArrayLike, "*batch classes"],
     targets: Real[ArrayLike, "*batch classes"],
@@ -136,11 +136,11 @@ def multilabel_soft_margin_loss(
     logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
     class_weights = per_class(logits, class_weights=class_weights)
     terms, impossible = _binary_nll(logits, targets)
-    shares = 1 / count_classes(logits)[..., None]
     if class_weights is not None:
-        shares, impossible = class_weights * shares, impossible & (class_weights > 0)
-    values = jnp.sum(shares * terms, axis=-1)
-    values = with_impossible(values, jnp.any(impossible, axis=-1))
+        terms, impossible = class_weights * terms, impossible & (class_weights > 0)
+    # Divided before they are added, as their sum may overflow; by a constant, so that no pass comes before this one.
+    classes = logits.shape[-1]
+    values = jnp.sum(with_impossible(terms / classes, impossible), axis=-1) * (classes / count_classes(logits))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 

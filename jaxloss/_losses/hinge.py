@@ -29,7 +29,7 @@ from .._math.arithmetic import bounded, finite, half_difference, hinge, poison, 
 from .._math.dtypes import Scalar
 from .._math.found import found
 from .._math.labels import label_mask
-from .._math.passes import at_labels, largest_and_ties
+from .._math.passes import at_labels, largest, unless_found
 from .._math.softmax import count_classes, weights_of_labels
 
 
@@ -188,9 +188,9 @@ def multiclass_hinge_loss(
         Crammer and Singer, On the algorithmic implementation of multiclass kernel-based vector machines, 2001.
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    label_scores, impossible = finite(at_labels(logits, labels))
     others = jnp.where(label_mask(labels, logits.shape[-1]), -jnp.inf, logits)
-    highest_other, no_others = finite(_highest(others))
+    highest, label_scores = _highest_and_labels(others, logits, labels)
+    (highest_other, no_others), (label_scores, impossible) = finite(highest), finite(label_scores)
     values = hinge(1 + (highest_other - label_scores))
     values = jnp.where(no_others, 0 * label_scores, values)  # a product, so that NaN stays NaN
     values = with_impossible(values, impossible)
@@ -235,15 +235,16 @@ def multiclass_perceptron_loss(
         Collins, Discriminative training methods for hidden Markov models, 2002.
     """
     logits, labels, where = labelled_inputs(where, axis, ignore_index, logits=logits, labels=labels)
-    label_scores, impossible = finite(at_labels(logits, labels))
-    highest, _ = finite(_highest(logits))
+    highest, label_scores = _highest_and_labels(logits, logits, labels)
+    (highest, _), (label_scores, impossible) = finite(highest), finite(label_scores)
     values = with_impossible(highest - label_scores, impossible)
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
-def _highest(scores: Array) -> Array:
-    """The highest score of each row. Scores that tie share its gradient."""
-    return _shared(scores, *largest_and_ties(jax.lax.stop_gradient(scores)))
+def _highest_and_labels(scores: Array, logits: Array, labels: Array) -> tuple[Array, Array]:
+    """The highest score of each row, whose gradient is shared by those that tie; and the logit of its label."""
+    found = largest(*jax.lax.stop_gradient((scores, logits, labels)))
+    return _shared(scores, found.score, found.ties), unless_found(at_labels(logits, labels), found.of_label)
 
 
 @jax.custom_jvp

@@ -113,7 +113,7 @@ def scaled_powers(
     vectors: Sequence[Float[Array, "*batch n"]], exponent: float
 ) -> list[tuple[Float[Array, "*batch"], Float[Array, "*batch"]]]:
     """A scale for each vector, and the sum of the powers of its entries in units of that."""
-    entries = tuple((jnp.abs(x), (x != 0).astype(x.dtype)) for x in vectors)
+    entries = tuple((jnp.abs(x), jnp.ones_like(x)) for x in vectors)  # the power of a 0 is dropped with the first merge
     start = jax.tree.map(lambda entry: jnp.zeros((), entry.dtype), entries)
 
     def merged(
@@ -134,17 +134,78 @@ def _merged_powers(exponent: float, one: tuple[Array, Array], other: tuple[Array
     return scale, jnp.where(leads, sum1, sum2) + lower
 
 
+class Angle(NamedTuple):
+    """Two vectors: in units of a scale, how long the first is, and the second along the first and across it.
+
+    Attributes:
+        scale1: The largest absolute entry of the first.
+        squares1: The squared length of the first, in units of `scale1`.
+        scale2: The largest absolute entry of the second.
+        along: The length of the second in the direction of the first, in units of `scale2`.
+        across: The squared length of what is left of the second, likewise.
+    """
+
+    scale1: Array
+    squares1: Array
+    scale2: Array
+    along: Array
+    across: Array
+
+
+def angle(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Angle:
+    """What is found of two vectors."""
+    ones, zeros = jnp.ones_like(x1), jnp.zeros_like(x1)
+    sign1, sign2 = jnp.sign(x1), jnp.sign(x2)
+    entries = Angle(jnp.abs(x1), ones, jnp.abs(x2), sign1 * sign2, jnp.where(sign1 == 0, jnp.abs(sign2), zeros))
+    start = jax.tree.map(lambda entry: jnp.zeros((), entry.dtype), entries)
+    found: Angle = jax.lax.reduce(entries, start, _merged_angles, (x1.ndim - 1,))
+    return found
+
+
+def _merged_angles(one: Angle, other: Angle) -> Angle:
+    scale1, share1, other_share1 = _shares(one.scale1, other.scale1)
+    scale2, share2, other_share2 = _shares(one.scale2, other.scale2)
+    squares, other_squares = one.squares1 * share1 * share1, other.squares1 * other_share1 * other_share1
+    total = squares + other_squares
+    divisor = jnp.where(total == 0, 1, total)
+    cosine, sine = jnp.sqrt(squares / divisor), jnp.sqrt(other_squares / divisor)
+    along, other_along = one.along * share2, other.along * other_share2
+    # The part of the second that is across the first is turned, and its lengths are added as at a right angle.
+    turned = along * sine - other_along * cosine
+    across = one.across * share2 * share2 + other.across * other_share2 * other_share2
+    return Angle(scale1, total, scale2, along * cosine + other_along * sine, across + turned * turned)
+
+
+def _shares(scale1: Array, scale2: Array) -> tuple[Array, Array, Array]:
+    """The larger scale, and both in parts of it; 0 for a scale of 0."""
+    scale = jnp.maximum(scale1, scale2)
+    divisor = jnp.where(scale == 0, 1, scale)
+    share1, share2 = (jnp.where((share == scale) & (share != 0), 1, share / divisor) for share in (scale1, scale2))
+    return scale, share1, share2
+
+
 # --- the largest ------------------------------------------------------------------------------------------------------
 
 
-def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The largest entry of each row, and how many are as large."""
-    start = jnp.array(-jnp.inf, rows.dtype), jnp.zeros((), rows.dtype)
-    top, ties = jax.lax.reduce((rows, jnp.ones_like(rows)), start, _merged_ties, (rows.ndim - 1,))
-    return top, ties
+class Largest(NamedTuple):
+    """The largest of each row of scores, how many are as large, and the score of the row's label."""
+
+    score: Float[Array, "*batch"]
+    ties: Float[Array, "*batch"]
+    of_label: Float[Array, "*batch"]
 
 
-def _merged_ties(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    (top1, ties1), (top2, ties2) = one, other
-    top = jnp.maximum(top1, top2)
-    return top, jnp.where(top1 == top, ties1, 0) + jnp.where(top2 == top, ties2, 0)
+def largest(rows: Float[Array, "*batch n"], of_label: Float[Array, "*batch n"]) -> Largest:
+    """What is found of rows, and of their labels' scores with 0 in the place of all others."""
+    zero = jnp.zeros((), rows.dtype)
+    start = Largest(jnp.array(-jnp.inf, rows.dtype), zero, zero)
+    found: Largest = jax.lax.reduce(
+        Largest(rows, jnp.ones_like(rows), of_label), start, _merged_largest, (rows.ndim - 1,)
+    )
+    return found
+
+
+def _merged_largest(one: Largest, other: Largest) -> Largest:
+    score = jnp.maximum(one.score, other.score)
+    ties = jnp.where(one.score == score, one.ties, 0) + jnp.where(other.score == score, other.ties, 0)
+    return Largest(score, ties, one.of_label + other.of_label)

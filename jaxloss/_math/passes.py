@@ -26,7 +26,7 @@ from .dtypes import widened
 from .found import found
 from .indexing import taken, unseen
 from .labels import label_mask
-from .row_sums import RowSums, TargetSums
+from .row_sums import Directions, RowSums, TargetSums
 from .several_passes import Factors
 
 _ACCELERATOR_EVERYWHERE = os.environ.get("JAXLOSS_PASSES") == "accelerator"
@@ -233,12 +233,29 @@ def scaled_powers(
     return found
 
 
-def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The largest entry of each row, and how many are as large."""
-    both: tuple[Array, Array] = by_platform(
-        rows, cpu=several_passes.largest_and_ties, accelerator=one_pass.largest_and_ties
-    )
-    return both
+def directions(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Directions:
+    """The lengths of two vectors, and how far their directions are apart."""
+    sums: Directions = by_platform(x1, x2, cpu=several_passes.directions, accelerator=_directions_of_angle)
+    return sums
+
+
+def _directions_of_angle(x1: Array, x2: Array) -> Directions:
+    scale1, squares1, scale2, along, across = one_pass.angle(x1, x2)
+    squares2 = along * along + across
+    divisor = jnp.where(squares2 == 0, 1, squares2)
+    cosine = along / jnp.sqrt(divisor)
+    # One minus the cosine of an acute angle is the squared sine over one plus the cosine.
+    gap = jnp.where(along > 0, across / divisor / (1 + cosine), 1 - cosine)
+    return Directions((scale1, squares1), (scale2, squares2), gap, along * jnp.sqrt(squares1))
+
+
+def largest(
+    rows: Float[Array, "*batch classes"], logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]
+) -> one_pass.Largest:
+    """The largest entry of each row and how many are as large, and on accelerators the logit of its label."""
+    of_label = jnp.where(label_mask(labels, rows.shape[-1]), logits, 0)
+    found: one_pass.Largest = by_platform(rows, of_label, cpu=several_passes.largest, accelerator=one_pass.largest)
+    return found
 
 
 # --- the products of the linear layer ---------------------------------------------------------------------------------

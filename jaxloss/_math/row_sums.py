@@ -1,4 +1,4 @@
-"""What is summed over the classes of rows of logits, where -inf rules a class out."""
+"""What is summed over rows of logits, where -inf rules a class out, and over pairs of vectors."""
 
 from typing import NamedTuple
 
@@ -38,3 +38,19 @@ class RowSums(NamedTuple):
     score: Float[Array, "*batch"]
     classes: Float[Array, "*batch"]
     targets: tuple[TargetSums, ...]
+
+
+class Directions(NamedTuple):
+    """What is found of two vectors.
+
+    Attributes:
+        first: Of the first vector a scale and the squared length in its units, as `scaled_powers` finds them.
+        second: The same of the second.
+        gap: Half the squared distance of their directions, for two vectors that are not zero.
+        product: The product of the vectors, in units of both scales.
+    """
+
+    first: tuple[Float[Array, "*batch"], Float[Array, "*batch"]]
+    second: tuple[Float[Array, "*batch"], Float[Array, "*batch"]]
+    gap: Float[Array, "*batch"]
+    product: Float[Array, "*batch"]

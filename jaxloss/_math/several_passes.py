@@ -16,7 +16,8 @@ from jaxtyping import Array, Bool, Float
 
 from .arithmetic import masked, power
 from .dtypes import widened
-from .row_sums import RowSums, TargetSums
+from .one_pass import Largest
+from .row_sums import Directions, RowSums, TargetSums
 from .shardings import varying_alike
 
 Factors = tuple[Float[Array, "*#batch classes"], ...]
@@ -148,16 +149,43 @@ def scaled_powers(
     vectors: Sequence[Float[Array, "*batch n"]], exponent: float
 ) -> list[tuple[Float[Array, "*batch"], Float[Array, "*batch"]]]:
     """A scale for each vector, and the sum of the powers of its entries in units of that."""
+    info = jnp.finfo(vectors[0].dtype)
+
+    def powers_of(x: Array) -> Array:
+        return jnp.sum(jnp.square(x) if exponent == 2 else power(jnp.abs(x), exponent), axis=-1)
+
+    def scaled(x: Array) -> tuple[Array, Array]:
+        scale = jnp.minimum(jnp.max(jnp.abs(x), axis=-1, initial=0), 0.25 / info.tiny)
+        return scale, powers_of(x / jnp.maximum(scale, info.tiny)[..., None])
 
     def of_one(x: Array) -> tuple[Array, Array]:
-        scale = jnp.minimum(jnp.max(jnp.abs(x), axis=-1, initial=0), 0.25 / jnp.finfo(x.dtype).tiny)
-        scaled = x / jnp.maximum(scale, jnp.finfo(x.dtype).tiny)[..., None]
-        return scale, jnp.sum(jnp.square(scaled) if exponent == 2 else power(jnp.abs(scaled), exponent), axis=-1)
+        powers = powers_of(x)
+        # What underflows is not missed in such a sum.
+        exact = (powers > float(info.tiny / info.eps**2)) & (powers < jnp.inf)
+        found: tuple[Array, Array] = jax.lax.cond(
+            jnp.all(exact), lambda: (jnp.ones_like(powers), powers), lambda: scaled(x)
+        )
+        return found
 
     return [of_one(x) for x in vectors]
 
 
-def largest_and_ties(rows: Float[Array, "*batch n"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The largest entry of each row, and how many are as large."""
+def directions(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Directions:
+    """What is found of two vectors."""
+    first, second = scaled_powers((x1, x2), 2)
+
+    def scaled(x: Array, scale: Array) -> Array:
+        return x / jnp.maximum(scale, jnp.finfo(x.dtype).tiny)[..., None]
+
+    def length(squares: Array) -> Array:
+        return jnp.sqrt(jnp.where(squares == 0, 1, squares))[..., None]
+
+    scaled1, scaled2 = scaled(x1, first[0]), scaled(x2, second[0])
+    gap = jnp.sum(jnp.square(scaled1 / length(first[1]) - scaled2 / length(second[1])), axis=-1) / 2
+    return Directions(first, second, gap, jnp.sum(scaled1 * scaled2, axis=-1))
+
+
+def largest(rows: Float[Array, "*batch n"], of_label: Float[Array, "*batch n"]) -> Largest:
+    """What `one_pass.largest` finds, but the labels' scores."""
     top = jnp.max(rows, axis=-1)
-    return top, jnp.sum(rows == top[..., None], axis=-1).astype(rows.dtype)
+    return Largest(top, jnp.sum(rows == top[..., None], axis=-1).astype(rows.dtype), jnp.zeros_like(top))
