@@ -62,17 +62,57 @@ def cross_entropy_of_rows(
     labels' part is then added to them, which is fastest. If it is false, one loop writes both, and can overwrite the
     logits with the gradient.
     """
+    label_weights = weights_of_labels(rows.labels, class_weights)
+    sets = target_sets(rows, class_weights, label_smoothing, rows.logits.shape[-1])
+    integers = rows.labels if rows.raw_probs is None else None
+    sums = row_sums(rows.raw_logits, integers, sets, rows.counted)
+    return cross_entropy_of_sums(
+        rows,
+        sums,
+        label_weights,
+        rows.logits.shape[-1],
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+        z_loss_weight=z_loss_weight,
+        scatter=scatter,
+    )
+
+
+def target_sets(
+    rows: Rows, class_weights: Float[Array, "*ones classes"] | None, label_smoothing: Scalar, classes: int
+) -> tuple[tuple[Array, ...], ...]:
+    """The sets of targets whose sums `cross_entropy_of_sums` needs, as factors: class probabilities, and smoothing."""
+    probs = () if rows.raw_probs is None else ((rows.raw_probs, *([] if class_weights is None else [class_weights])),)
+    return probs if left_out(label_smoothing) else (*probs, (_share(rows, class_weights, label_smoothing, classes),))
+
+
+def _share(rows: Rows, class_weights: Array | None, label_smoothing: Scalar, classes: int) -> Array:
+    """The part of the label that each class gets by smoothing."""
+    weights = jnp.ones((1,) * rows.logits.ndim, rows.logits.dtype) if class_weights is None else class_weights
+    return label_smoothing / classes * weights
+
+
+def cross_entropy_of_sums(
+    rows: Rows,
+    sums: RowSums,
+    label_weights: Float[Array, "*batch"] | None,
+    classes: int,
+    *,
+    class_weights: Float[Array, "*ones classes"] | None = None,
+    label_smoothing: Scalar = 0.0,
+    z_loss_weight: Scalar = 0.0,
+    scatter: bool = True,
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"] | None]:
+    """What `cross_entropy_of_rows` returns, from the sums over the classes.
+
+    With the sums over all classes, the rows may have some of the classes only: on an accelerator the values are then
+    those of all, and the derivatives those by these.
+    """
     logits, raw_logits, labels, raw_probs, counted, _ = rows
-    label_weights, sets = weights_of_labels(labels, class_weights), []
-    if raw_probs is not None:
-        sets.append((raw_probs,) if class_weights is None else (raw_probs, class_weights))
-    share = None
+    spread = None
     if not left_out(label_smoothing):
-        weights = jnp.ones((1,) * logits.ndim, logits.dtype) if class_weights is None else class_weights
-        share = label_smoothing / logits.shape[-1] * weights
-        sets.append((share,))
-    sums = row_sums(raw_logits, labels if raw_probs is None else None, tuple(sets), counted)
-    spread = None if share is None else target_sums(logits, share, sums.top, sums.targets[-1])
+        share = _share(rows, class_weights, label_smoothing, classes)
+        spread = target_sums(logits, share, sums.top, sums.targets[-1])
     if raw_probs is None:
         raw_scores = unless_found(_scores_of_labels(rows, scatter=scatter), sums.score)
         read_before = None if scatter else raw_scores if spread is None else jnp.minimum(raw_scores, spread.below)
@@ -90,7 +130,7 @@ def cross_entropy_of_rows(
             label_weights = unless_found(label_weights, sums.targets[0].targets + missing)
     if spread is not None:
         smooth = spread.below + spread.targets * log_total
-        values = (1 - label_smoothing) * values + logits.shape[-1] / sums.classes * smooth
+        values = (1 - label_smoothing) * values + classes / sums.classes * smooth
     if not left_out(z_loss_weight):
         log_z = sums.top + log_total
         values = values + z_loss_weight * log_z * log_z  # in this order the gradient overflows last

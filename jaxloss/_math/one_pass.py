@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Integer
 from .arithmetic import power
 from .dtypes import widened
 from .labels import label_mask
+from .row_sums import RowSums, TargetSums
 
 
 class TargetParts(NamedTuple):
@@ -67,13 +68,35 @@ def row_parts(
         others=zeros if targets else None,
         targets=tuple(TargetParts(zeros, widened(jnp.broadcast_to(t, x.shape)), zeros, zeros) for t in targets),
     )
-    start = jax.tree.map(lambda entry: jnp.zeros((), entry.dtype), entries)._replace(top=jnp.array(-jnp.inf, x.dtype))
-    parts: Parts = jax.lax.reduce(entries, start, _merged, (x.ndim - 1,))
+    parts: Parts = jax.lax.reduce(entries, nothing_of(entries, ()), merged, (x.ndim - 1,))
+    return parts
+
+
+def nothing_of(parts: Parts, shape: tuple[int, ...]) -> Parts:
+    """The parts of no classes, of a shape."""
+    zeros: Parts = jax.tree.map(lambda part: jnp.zeros(shape, part.dtype), parts)
+    return zeros._replace(top=jnp.full(shape, -jnp.inf, parts.top.dtype))
+
+
+def row_sums(parts: Parts) -> RowSums:
+    """The sums over the classes, from all parts together."""
+    nothing = parts.top == -jnp.inf
+
+    def sums_of(part: TargetParts) -> TargetSums:
+        existing = jnp.where(nothing, 0, part.of_leader + part.of_others)
+        missing = part.missing + jnp.where(nothing, part.of_leader, 0)
+        return TargetSums(2 * part.half_below, existing, part.of_others + part.missing, missing)
+
+    top = jnp.where(nothing, 0, parts.top)
     # Of an infinite logit there is no exponential.
-    return parts._replace(rest=jnp.where(parts.top == jnp.inf, jnp.nan, parts.rest))
+    rest = jnp.where(nothing, -1, jnp.where(top == jnp.inf, jnp.nan, parts.rest))
+    score = jnp.zeros_like(top) if parts.score is None else parts.score
+    classes = jnp.ones_like(top) if parts.others is None else jnp.where(nothing, 1, parts.others + 1)
+    return RowSums(top, rest, score, classes, tuple(map(sums_of, parts.targets)))
 
 
-def _merged(one: Parts, other: Parts) -> Parts:
+def merged(one: Parts, other: Parts) -> Parts:
+    """What is kept of two parts together."""
     # NaN is the largest of all. There is no other guard than that for two parts without classes: in one of the orders
     # in which parts may be merged, it would hide a NaN.
     top, low = jnp.maximum(one.top, other.top), jnp.minimum(one.top, other.top)

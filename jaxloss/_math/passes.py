@@ -26,7 +26,7 @@ from .dtypes import widened
 from .found import found
 from .indexing import taken, unseen
 from .labels import label_mask
-from .row_sums import Directions, RowSums, TargetSums
+from .row_sums import Directions, RowSums
 from .several_passes import Factors
 
 _ACCELERATOR_EVERYWHERE = os.environ.get("JAXLOSS_PASSES") == "accelerator"
@@ -148,20 +148,10 @@ def row_sums(
 
 
 def _in_one_pass(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
-    parts = one_pass.row_parts(logits, labels, [several_passes.product(*map(widened, factors)) for factors in sets])
-    nothing = parts.top == -jnp.inf
-
-    def sums_of(part: one_pass.TargetParts) -> TargetSums:
-        existing = jnp.where(nothing, 0, part.of_leader + part.of_others)
-        missing = part.missing + jnp.where(nothing, part.of_leader, 0)
-        return TargetSums(2 * part.half_below, existing, part.of_others + part.missing, missing)
-
-    top, rest = jnp.where(nothing, 0, parts.top), jnp.where(nothing, -1, parts.rest)
-    classes = jnp.ones_like(top) if parts.others is None else jnp.where(nothing, 1, parts.others + 1)
-    score = jnp.zeros_like(top) if parts.score is None else parts.score
-    sums = (top, rest, score, tuple(map(sums_of, parts.targets)))
-    top, rest, score, targets = jax.tree.map(lambda array: masked(array, counted), sums)
-    return RowSums(top, rest, score, classes, targets)
+    targets = [several_passes.product(*map(widened, factors)) for factors in sets]
+    sums = one_pass.row_sums(one_pass.row_parts(logits, labels, targets))
+    counted_sums: RowSums = jax.tree.map(lambda array: masked(array, counted), sums)
+    return counted_sums._replace(classes=sums.classes)
 
 
 def unless_found(computed: Float[Array, "*batch"], value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
