@@ -143,7 +143,7 @@ def linear_cross_entropy(
         label_smoothing=None if left_out(label_smoothing) else label_smoothing,
         z_loss_weight=None if left_out(z_loss_weight) else z_loss_weight,
     )
-    chunks = chunks_for(rows["hidden"], chunk_size)
+    chunks = chunks_for(rows["hidden"], kernel, chunk_size)
     rows = padded(rows, chunks)
     if reduction == "none" and not tracing().partial:
         values = linear_cross_entropies(chunks, precision, rows, layer)

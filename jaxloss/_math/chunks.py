@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
-from .shardings import shards_of
+from .shardings import on_one_device, shards_of
+
+_TILE = 2048
 
 
 class Chunks(NamedTuple):
@@ -18,14 +20,16 @@ class Chunks(NamedTuple):
         size: The number of rows in a chunk.
         number: The number of chunks.
         shards: The number of parts into which an explicit mesh divides the rows, each padded by itself.
+        free: Whether an accelerator may divide other things, and otherwise.
     """
 
     size: int
     number: int
     shards: int
+    free: bool = False
 
 
-def chunks_for(rows: Shaped[Array, "rows *entry"], chunk_size: int | None) -> Chunks:
+def chunks_for(rows: Shaped[Array, "rows *entry"], kernel: Array, chunk_size: int | None) -> Chunks:
     """Chunks of about `chunk_size` rows; None for a size that suits the matrix products of the linear layer."""
     length, shards = rows.shape[0], shards_of(rows)
     if not isinstance(length, int):  # a symbolic size, of `jax.export`: the loop's length cannot depend on it
@@ -34,7 +38,20 @@ def chunks_for(rows: Shaped[Array, "rows *entry"], chunk_size: int | None) -> Ch
     # through memory takes longer than the products. Above 512 rows the products are no faster.
     size = min(max(length // 8, 64), 512) if chunk_size is None else chunk_size
     number = max(-(-length // size), 1)
-    return Chunks(-(-length // (shards * number)) * shards, number, shards)
+    free = chunk_size is None and length > 0 and on_one_device(rows, kernel)
+    return Chunks(-(-length // (shards * number)) * shards, number, shards, free)
+
+
+def tiles_of(length: int) -> Chunks:
+    """Chunks of as many rows as keep an accelerator busy."""
+    number = -(-length // _TILE)
+    return Chunks(-(-length // number), number, 1)
+
+
+def tiles_are_small(length: int, features: int) -> bool:
+    """Whether such a chunk and the sums of the kernel's gradient need at most a fifth of the memory of all logits."""
+    # Of each class: 6 bytes for a logit and its slope in half precision, and 4 for a sum.
+    return 6 * min(_TILE, length) + 4 * features <= 6 * length / 5
 
 
 def padded(rows: dict[str, Array], chunks: Chunks) -> dict[str, Array]:

@@ -1,8 +1,6 @@
 """The cross-entropy of the logits of a linear layer, which are computed for one chunk of rows at a time.
 
-The arguments `rows` and `layer` are arrays by name. The rows have `hidden`, `labels`, `weights`, and `where` if not all
-of them count. The layer has `kernel`, and also `bias`, `softcap`, `class_weights`, `label_smoothing` and
-`z_loss_weight` if they are given.
+The arguments `rows` and `layer` are those of `layers`.
 """
 
 import functools
@@ -12,17 +10,17 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from .arithmetic import finite, masked
-from .chunks import Chunks, chunk_of, joined
-from .cross_entropy import Rows, cross_entropy_of_rows, shielded_rows
+from .arithmetic import masked
+from .chunks import Chunks, chunk_of, joined, padded, tiles_are_small, tiles_of
+from .class_chunks import BY_CLASSES, gradient_by_classes, total_by_classes
+from .cross_entropy import cross_entropy_of_rows
 from .dtypes import widened
-from .passes import matmul, transposed_matmul, with_added_product
+from .layers import Arrays, by_hidden, by_kernel, logits_of, matmul, options_of, rows_of
+from .passes import on_accelerators, with_added_product
 from .shardings import varying_alike
 
 
-def linear_cross_entropies(
-    chunks: Chunks, precision: jax.lax.PrecisionLike, rows: dict[str, Array], layer: dict[str, Array]
-) -> Array:
+def linear_cross_entropies(chunks: Chunks, precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> Array:
     """The loss of each row. The gradient computes the logits a second time."""
 
     @jax.checkpoint
@@ -34,17 +32,18 @@ def linear_cross_entropies(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def total_linear_cross_entropy(
-    chunks: Chunks, precision: jax.lax.PrecisionLike, rows: dict[str, Array], layer: dict[str, Array]
-) -> Array:
+def total_linear_cross_entropy(chunks: Chunks, precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> Array:
     """The sum of the losses of all rows."""
-    return jnp.sum(linear_cross_entropies(chunks, precision, rows, layer))
+    total = jnp.sum(linear_cross_entropies(chunks, precision, rows, layer))
+    if not chunks.free:
+        return total
+    return on_accelerators(total, functools.partial(total_by_classes, precision), rows, layer)
 
 
 def _total_linear_cross_entropy_jvp(
     chunks: Chunks,
     precision: jax.lax.PrecisionLike,
-    primals: tuple[dict[str, Array], dict[str, Array]],
+    primals: tuple[Arrays, Arrays],
     tangents: tuple[dict[str, Array | SymbolicZero], dict[str, Array | SymbolicZero]],
 ) -> tuple[Array, Array]:
     """The sum, and the product of its gradient with the tangents.
@@ -54,53 +53,75 @@ def _total_linear_cross_entropy_jvp(
     """
     # The gradients of the layer are then summed over the devices once, after the loop over the chunks.
     rows, layer = varying_alike(primals)
-    row_tangents, layer_tangents = (
-        {name: tangent for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)} for tree in tangents
-    )
-
-    def step(sums: dict[str, Array], index: Array) -> tuple[dict[str, Array], tuple[Array, dict[str, Array]]]:
-        chunk = {name: chunk_of(array, chunks, index) for name, array in rows.items()}
-        hidden, kernel = chunk["hidden"], layer["kernel"]
-
-        def total(logits: Array, some_rows: dict[str, Array], some_layer: dict[str, Array]) -> Array:
-            return jnp.sum(_cross_entropies_of_chunk(logits, chunk | some_rows, layer | some_layer))
-
-        value, (slopes, by_row, by_layer) = jax.value_and_grad(total, argnums=(0, 1, 2))(
-            matmul(hidden, kernel, precision),
-            {name: chunk[name] for name in row_tangents if name != "hidden"},
-            {name: layer[name] for name in layer_tangents if name != "kernel"},
-        )
-        sums = sums | {name: sums[name] + slope for name, slope in by_layer.items()}
-        if "hidden" in row_tangents:
-            by_row["hidden"] = transposed_matmul(lambda hidden: matmul(hidden, kernel, precision), hidden, slopes)
-        if "kernel" in layer_tangents:
-            sums["kernel"] = with_added_product(sums["kernel"], hidden, kernel, slopes, precision)
-        return sums, (value, by_row)
-
-    start = {name: jnp.zeros_like(widened(layer[name])) for name in layer_tangents}
-    by_layer, (values, by_row) = jax.lax.scan(step, start, jnp.arange(chunks.number))
-    slopes = {name: joined(slope) for name, slope in by_row.items()} | by_layer
-    tangent = jnp.zeros((), values.dtype)
-    for name, input_tangent in (row_tangents | layer_tangents).items():
+    moved = {
+        name: tangent for tree in tangents for name, tangent in tree.items() if not isinstance(tangent, SymbolicZero)
+    }
+    names = tuple(moved)
+    total, slopes = _gradient(chunks, precision, names, rows, layer)
+    if chunks.free:
+        anew = functools.partial(_gradient_on_accelerator, precision, names)
+        total, slopes = on_accelerators((total, slopes), anew, rows, layer)
+    tangent = jnp.zeros((), total.dtype)
+    for name, input_tangent in moved.items():
         tangent = tangent + jnp.sum(widened(slopes[name]) * widened(input_tangent))
-    return jnp.sum(values), tangent
+    return total, tangent
 
 
 total_linear_cross_entropy.defjvp(_total_linear_cross_entropy_jvp, symbolic_zeros=True)
 
 
-def _cross_entropies_of_chunk(logits: Array, rows: dict[str, Array], layer: dict[str, Array]) -> Array:
-    """The weighted loss of each row of a chunk, from its logits before bias and softcap."""
-    labels, where = rows["labels"], rows.get("where")
-    if "bias" in layer:
-        logits = logits + layer["bias"][None]
-    if "softcap" in layer:
-        scores, ruled_out = finite(logits)
-        logits = jnp.where(ruled_out, -jnp.inf, layer["softcap"] * jnp.tanh(scores / layer["softcap"]))
-    some_rows = shielded_rows(logits, labels)
-    if labels.ndim == 2:
-        shielded = labels if where is None else jnp.where(where[:, None], labels, 1)
-        some_rows = Rows(logits, logits, widened(shielded), labels, where)
-    options = {name: layer[name] for name in ("class_weights", "label_smoothing", "z_loss_weight") if name in layer}
-    values, _ = cross_entropy_of_rows(some_rows, scatter=False, **options)
-    return rows["weights"] * masked(values, where)
+def _gradient(
+    chunks: Chunks, precision: jax.lax.PrecisionLike, names: tuple[str, ...], rows: Arrays, layer: Arrays
+) -> tuple[Array, Arrays]:
+    """The sum, and its derivatives with respect to some arrays of the rows and the layer."""
+    row_names, layer_names = ([name for name in names if name in tree] for tree in (rows, layer))
+
+    def step(sums: Arrays, index: Array) -> tuple[Arrays, tuple[Array, Arrays]]:
+        chunk = {name: chunk_of(array, chunks, index) for name, array in rows.items()}
+        hidden, kernel = chunk["hidden"], layer["kernel"]
+
+        def total(products: Array, some_rows: Arrays, some_layer: Arrays) -> Array:
+            return jnp.sum(_cross_entropies_of_chunk(products, chunk | some_rows, layer | some_layer))
+
+        value, (by_products, by_row, by_layer) = jax.value_and_grad(total, argnums=(0, 1, 2))(
+            matmul(hidden, kernel, precision),
+            {name: chunk[name] for name in row_names if name != "hidden"},
+            {name: layer[name] for name in layer_names if name != "kernel"},
+        )
+        sums = sums | {name: sums[name] + slope for name, slope in by_layer.items()}
+        if "hidden" in names:
+            by_row["hidden"] = by_hidden(by_products, hidden, kernel, precision)
+        if "kernel" in names:
+
+            def product(kernel: Array, slopes: Array) -> Array:
+                return by_kernel(slopes, hidden, kernel, precision)
+
+            sums["kernel"] = with_added_product(sums["kernel"], kernel, by_products, product)
+        return sums, (value, by_row)
+
+    start = {name: jnp.zeros_like(widened(layer[name])) for name in layer_names}
+    by_layer, (values, by_row) = jax.lax.scan(step, start, jnp.arange(chunks.number))
+    return jnp.sum(values), {name: joined(slope) for name, slope in by_row.items()} | by_layer
+
+
+def _gradient_on_accelerator(
+    precision: jax.lax.PrecisionLike, names: tuple[str, ...], rows: Arrays, layer: Arrays
+) -> tuple[Array, Arrays]:
+    """The same, by few chunks of many rows where the sums of the kernel's gradient are small beside the logits."""
+    features, length = layer["kernel"].shape[0], rows["hidden"].shape[0]
+    tiles = tiles_of(length)
+    if BY_CLASSES.issuperset(names) and not tiles_are_small(length, features):
+        total, slopes = gradient_by_classes(precision, names, rows, layer)
+    else:
+        total, slopes = _gradient(tiles, precision, names, padded(rows, tiles), layer)
+    sizes = {name: rows[name] if name in rows else layer[name] for name in names}
+    return total, {
+        name: widened(slopes[name][: len(like)] if like.ndim else slopes[name]) for name, like in sizes.items()
+    }
+
+
+def _cross_entropies_of_chunk(products: Array, rows: Arrays, layer: Arrays) -> Array:
+    """The weighted loss of each row of a chunk, from the products of its hidden and the kernel."""
+    chunk = rows_of(logits_of(products, layer), rows)
+    values, _ = cross_entropy_of_rows(chunk, scatter=False, **options_of(layer))
+    return rows["weights"] * masked(values, rows.get("where"))

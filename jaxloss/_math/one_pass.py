@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
 from .arithmetic import power
@@ -57,14 +58,18 @@ def row_parts(
     logits: Float[Array, "*batch classes"],
     labels: Integer[Array, "*batch"] | None = None,
     targets: Sequence[Float[Array, "*#batch classes"]] = (),
+    zero: Float[ArrayLike, ""] = 0,
 ) -> Parts:
-    """What is found of rows of logits, of their labels, and of sets of targets."""
+    """What is found of rows of logits, of their labels, and of sets of targets.
+
+    In a loop the `zero` has to be one that XLA does not know for a constant, or it would carry an array of it.
+    """
     x = widened(logits)
-    zeros = jnp.zeros_like(x)
+    zeros = jnp.full_like(x, zero)
     entries = Parts(
         top=x,
         rest=zeros,
-        score=None if labels is None else jnp.where(label_mask(labels, x.shape[-1]), x, 0),
+        score=None if labels is None else jnp.where(label_mask(labels, x.shape[-1]), x, zeros),
         others=zeros if targets else None,
         targets=tuple(TargetParts(zeros, widened(jnp.broadcast_to(t, x.shape)), zeros, zeros) for t in targets),
     )

@@ -13,7 +13,7 @@ tests execute it on CPU. It is read once, when this module is imported.
 import os
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,8 @@ from .indexing import taken, unseen
 from .labels import label_mask
 from .row_sums import Directions, RowSums
 from .several_passes import Factors
+
+T = TypeVar("T")
 
 _ACCELERATOR_EVERYWHERE = os.environ.get("JAXLOSS_PASSES") == "accelerator"
 
@@ -248,35 +250,34 @@ def largest(
     return found
 
 
-# --- the products of the linear layer ---------------------------------------------------------------------------------
+# --- the linear layer -------------------------------------------------------------------------------------------------
 
 
-def matmul(hidden: Array, kernel: Array, precision: jax.lax.PrecisionLike) -> Array:
-    """Half precision is multiplied as it is, and added up in float32."""
-    return jnp.dot(hidden, kernel, precision=precision, preferred_element_type=widened(hidden).dtype)
+def on_accelerators(computed: T, function: Callable[..., T], *operands: Any) -> T:
+    """What is computed, with the values that a function of the operands finds on an accelerator: a tree of arrays."""
 
+    def as_computed(computed: T, *_: Any) -> T:
+        return computed
 
-def transposed_matmul(linear: Callable[[Array], Array], at: Array, cotangents: Array) -> Array:
-    """The transpose of a product: not written down, it gets its sharding from JAX. It is in float32."""
-    result: Array = jax.linear_transpose(linear, widened(at))(cotangents)[0]
+    def as_found(_: T, *operands: Any) -> T:
+        return function(*operands)
+
+    chosen: T = by_platform(*jax.lax.stop_gradient((computed, *operands)), cpu=as_computed, accelerator=as_found)
+    result: T = jax.tree.map(found, chosen, computed)
     return result
 
 
 def with_added_product(
     sums: Float[Array, "features classes"],
-    hidden: Float[Array, "rows features"],
     kernel: Float[Array, "features classes"],
     slopes: Float[Array, "rows classes"],
-    precision: jax.lax.PrecisionLike,
+    product: Callable[[Array, Array], Array],
 ) -> Float[Array, "features classes"]:
-    """The sums plus hiddenᵀ @ slopes.
+    """The sums plus a product of kernel and slopes that is made for each class by itself.
 
     An accelerator adds to the sums as it multiplies. A CPU holds the product beside them, so there it is made for some
     classes at a time.
     """
-
-    def product(kernel: Array, slopes: Array) -> Array:
-        return transposed_matmul(lambda kernel: matmul(hidden, kernel, precision), kernel, slopes)
 
     def at_once(sums: Array, slopes: Array) -> Array:
         return sums + product(kernel, slopes)

@@ -24,3 +24,9 @@ def shards_of(array: Array) -> int:
     sharding = jax.typeof(array).sharding
     axes = sharding.spec[0] or ()
     return math.prod(sharding.mesh.shape[axis] for axis in (axes if isinstance(axes, tuple) else (axes,)))
+
+
+def on_one_device(*arrays: Array) -> bool:
+    """Whether no mesh of several devices is known of, neither by arrays nor by the context."""
+    meshes = [jax.typeof(array).sharding.mesh for array in arrays]
+    return all(math.prod(mesh.axis_sizes) <= 1 for mesh in (*meshes, jax.sharding.get_abstract_mesh()))
