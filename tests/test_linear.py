@@ -65,8 +65,8 @@ def test_a_wide_kernel() -> None:  # whose gradient is added to by classes
 
 def test_a_kernel_that_is_not_differentiated_costs_no_product() -> None:
     def products(*arguments: int) -> int:
-        program = jax.jit(jax.value_and_grad(linear, argnums=arguments)).lower(HIDDEN, KERNEL, LABELS)
-        return program.as_text().count("stablehlo.dot_general")
+        program = jax.jit(jax.value_and_grad(linear, argnums=arguments)).lower(HIDDEN, KERNEL, LABELS).compile()
+        return (program.as_text() or "").count(" dot(")
 
     assert (products(0), products(1), products(0, 1)) == (2, 2, 3)
 

@@ -138,7 +138,7 @@ def _kernel(program: Program, operation: Operation, shapes: dict[str, str]) -> T
     """A slice that is updated in place counts as the slice, and an array of which a slice is taken likewise."""
     fused = operation.called("calls")
     is_fusion, inner = fused in program, program.get(fused, [operation])
-    parameters = {int(o.rest.split(")")[0]): o.name for o in inner if o.kind == "parameter"} if is_fusion else {}
+    parameters = _parameters(inner) if is_fusion else {}
     types = {o.name: o.shape for o in inner} if is_fusion else shapes
     # The type of a copy that is only started names the copy, the array it is of, and a token.
     result = _ARRAY.search(operation.shape) if operation.kind == "copy-start" else None
@@ -150,18 +150,31 @@ def _kernel(program: Program, operation: Operation, shapes: dict[str, str]) -> T
     moved = max(written, 0)
     for position, operand in enumerate(operation.operands):
         whole = size_of(shapes.get(operand, ""))
-        if is_fusion:
-            name = parameters.get(position, "")
-            users = [o for o in inner if name in o.operands]
-            if name in in_place:
-                continue
-        else:
-            users = [operation] if position == 0 else []
-            if operand in in_place:
-                continue
-        sparse = bool(users) and all(o.kind in _SPARSE for o in users)
-        moved += min(sum(size_of(o.shape) for o in users), whole) if sparse else whole
+        name = parameters.get(position, "") if is_fusion else operand
+        if name not in in_place:
+            users = inner if is_fusion else [operation] if position == 0 else []
+            moved += min(_read(program, users, name, whole), whole)
     return _with_products(Traffic(1, moved, 0.0, Counter()), operation, inner, types, shapes)
+
+
+def _read(program: Program, users: list[Operation], name: str, whole: int) -> int:
+    """What operations read of an array: the slices, if they take nothing else of it, also in fusions inside."""
+    total = 0
+    for user in (o for o in users if name in o.operands):
+        fused = program.get(user.called("calls"))
+        if user.kind in _SPARSE:
+            total += size_of(user.shape)
+        elif user.kind == "fusion" and fused is not None:
+            for position in (i for i, operand in enumerate(user.operands) if operand == name):
+                total += _read(program, fused, _parameters(fused)[position], whole)
+        else:
+            return whole
+    return total or whole
+
+
+def _parameters(operations: list[Operation]) -> dict[int, str]:
+    """The names of the parameters of a computation by their positions."""
+    return {int(o.rest.split(")")[0]): o.name for o in operations if o.kind == "parameter"}
 
 
 def _sources(inner: list[Operation], name: str) -> Iterator[str]:

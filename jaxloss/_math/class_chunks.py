@@ -51,7 +51,7 @@ def gradient_by_classes(
     def add(slopes: Arrays, start: Array, width: int) -> Arrays:
         some_rows, some_layer = _chunk(rows, layer, start, width)
         # What does not change from chunk to chunk XLA would spread over the classes once, and hold.
-        some_sums, weights = jax.tree.map(lambda array: array + _zero_of(start), (sums, rows["weights"]))
+        some_sums, weights = jax.tree.map(lambda array: array + _zero_of(start, array), (sums, rows["weights"]))
         some_rows = some_rows | {"weights": weights}
 
         def of_products(products: Array, bias: Array | None) -> Array:
@@ -111,9 +111,9 @@ def _number_and_width(rows: int, classes: int) -> tuple[int, int]:
     return classes // width, width
 
 
-def _zero_of(start: Array) -> Array:
+def _zero_of(start: Array, like: Array) -> Array:
     """A 0 that XLA takes for a number that changes from chunk to chunk."""
-    return jnp.minimum(start, 0).astype(jnp.float32)
+    return jnp.minimum(start, 0).astype(like.dtype)
 
 
 def _chunk(rows: Arrays, layer: Arrays, start: Array, width: int) -> tuple[Arrays, Arrays]:
@@ -141,7 +141,9 @@ def _sums(precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> RowS
         options = options_of(some_layer)
         sets = target_sets(chunk, options.get("class_weights"), options.get("label_smoothing", 0.0), classes)
         labels = chunk.labels if chunk.raw_probs is None else None
-        return one_pass.row_parts(chunk.logits, labels, [product(*factors) for factors in sets], _zero_of(start))
+        return one_pass.row_parts(
+            chunk.logits, labels, [product(*factors) for factors in sets], _zero_of(start, chunk.logits)
+        )
 
     kinds = jax.eval_shape(lambda: parts_of(jnp.int32(0), 1))
     nothing = one_pass.nothing_of(kinds, kinds.top.shape)
