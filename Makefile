@@ -6,7 +6,7 @@ WITH ?=
 
 RUN = $(VENV)/bin/python -W error -m
 
-.PHONY: demo test slow lint types doctest tables golden bench accuracy peers fuzz compiled wheel clean
+.PHONY: demo test slow lint types doctest tables golden bench accuracy peers fuzz compiled limits wheel clean
 
 demo: $(VENV)/examples  ## Trains a classifier on Fashion-MNIST; results go to runs/fashion_mnist.
 	$(VENV)/bin/python examples/fashion_mnist.py
@@ -49,6 +49,10 @@ peers: $(VENV)/peers  ## The peers' own tests, run on jaxloss, and their counts 
 
 compiled: $(VENV)/compiled  ## What the compilers for an H100 and a TPU make of every loss; it needs neither chip.
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.compiled
+
+limits: $(VENV)/compiled $(VENV)/dev  ## What these compilers may make of the losses at most: nine minutes.
+	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 PYTHONPATH=.:tests \
+	    $(VENV)/bin/python -m pytest -n auto benchmarks/compiled
 
 wheel: $(VENV)/dev  ## Builds the wheel and imports it in a clean environment.
 	rm -rf dist $(VENV)-wheel

@@ -17,8 +17,7 @@ from .arithmetic import masked
 from .cross_entropy import cross_entropy_of_sums, target_sets
 from .layers import Arrays, by_hidden, by_kernel, logits_of, matmul, options_of, rows_of
 from .passes import at_labels
-from .row_sums import RowSums
-from .several_passes import product
+from .row_sums import RowSums, product
 from .softmax import weights_of_labels
 
 # With respect to what a gradient is computed here.
@@ -148,7 +147,7 @@ def _sums(precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> RowS
     kinds = jax.eval_shape(lambda: parts_of(jnp.int32(0), 1))
     nothing = one_pass.nothing_of(kinds, kinds.top.shape)
     parts = _over_chunks(lambda parts, *chunk: one_pass.merged(parts, parts_of(*chunk)), nothing, rows, layer)
-    sums: RowSums = jax.tree.map(lambda array: masked(array, rows.get("where")), one_pass.row_sums(parts))
+    sums: RowSums = jax.tree.map(lambda array: masked(array, rows.get("where")), one_pass.sums_of(parts))
     return sums._replace(classes=jnp.maximum(sums.classes, 1))
 
 

@@ -14,10 +14,23 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer
 
-from .arithmetic import power
+from .arithmetic import masked, power
 from .dtypes import widened
 from .labels import label_mask
-from .row_sums import RowSums, TargetSums
+from .row_sums import Directions, Factors, Largest, RowSums, TargetSums, product
+
+
+def row_sums(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
+    """The sums for targets that are products of factors."""
+    targets = [product(*map(widened, factors)) for factors in sets]
+    sums = sums_of(row_parts(logits, labels, targets))
+    counted_sums: RowSums = jax.tree.map(lambda array: masked(array, counted), sums)
+    return counted_sums._replace(classes=sums.classes)
+
+
+def leaders_of(every: Array, half: Array, raw_logits: Array, sums: RowSums) -> Array:
+    """Which class of each row has more than half of the sum, by what was found of the row."""
+    return (widened(raw_logits) == sums.top[..., None]) & (sums.rest < 1)[..., None]
 
 
 class TargetParts(NamedTuple):
@@ -83,11 +96,11 @@ def nothing_of(parts: Parts, shape: tuple[int, ...]) -> Parts:
     return zeros._replace(top=jnp.full(shape, -jnp.inf, parts.top.dtype))
 
 
-def row_sums(parts: Parts) -> RowSums:
+def sums_of(parts: Parts) -> RowSums:
     """The sums over the classes, from all parts together."""
     nothing = parts.top == -jnp.inf
 
-    def sums_of(part: TargetParts) -> TargetSums:
+    def of_targets(part: TargetParts) -> TargetSums:
         existing = jnp.where(nothing, 0, part.of_leader + part.of_others)
         missing = part.missing + jnp.where(nothing, part.of_leader, 0)
         return TargetSums(2 * part.half_below, existing, part.of_others + part.missing, missing)
@@ -97,7 +110,7 @@ def row_sums(parts: Parts) -> RowSums:
     rest = jnp.where(nothing, -1, jnp.where(top == jnp.inf, jnp.nan, parts.rest))
     score = jnp.zeros_like(top) if parts.score is None else parts.score
     classes = jnp.ones_like(top) if parts.others is None else jnp.where(nothing, 1, parts.others + 1)
-    return RowSums(top, rest, score, classes, tuple(map(sums_of, parts.targets)))
+    return RowSums(top, rest, score, classes, tuple(map(of_targets, parts.targets)))
 
 
 def merged(one: Parts, other: Parts) -> Parts:
@@ -162,6 +175,17 @@ def _merged_powers(exponent: float, one: tuple[Array, Array], other: tuple[Array
     return scale, jnp.where(leads, sum1, sum2) + lower
 
 
+def directions(x1: Array, x2: Array) -> Directions:
+    """What is found of two vectors, by the second along the first and across it."""
+    scale1, squares1, scale2, along, across = angle(x1, x2)
+    squares2 = along * along + across
+    divisor = jnp.where(squares2 == 0, 1, squares2)
+    cosine = along / jnp.sqrt(divisor)
+    # One minus the cosine of an acute angle is the squared sine over one plus the cosine.
+    gap = jnp.where(along > 0, across / divisor / (1 + cosine), 1 - cosine)
+    return Directions((scale1, squares1), (scale2, squares2), gap, along * jnp.sqrt(squares1))
+
+
 class Angle(NamedTuple):
     """Two vectors: in units of a scale, how long the first is, and the second along the first and across it.
 
@@ -213,14 +237,6 @@ def _shares(scale1: Array, scale2: Array) -> tuple[Array, Array, Array]:
 
 
 # --- the largest ------------------------------------------------------------------------------------------------------
-
-
-class Largest(NamedTuple):
-    """The largest of each row of scores, how many are as large, and the score of the row's label."""
-
-    score: Float[Array, "*batch"]
-    ties: Float[Array, "*batch"]
-    of_label: Float[Array, "*batch"]
 
 
 def largest(rows: Float[Array, "*batch n"], of_label: Float[Array, "*batch n"]) -> Largest:

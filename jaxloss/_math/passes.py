@@ -21,13 +21,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
 from . import one_pass, several_passes
-from .arithmetic import masked
-from .dtypes import widened
 from .found import found
-from .indexing import taken, unseen
-from .labels import label_mask
-from .row_sums import Directions, RowSums
-from .several_passes import Factors
+from .labels import gathered, label_mask, selected, without_selected, zeros_written
+from .row_sums import Directions, Factors, Largest, RowSums
 
 T = TypeVar("T")
 
@@ -60,22 +56,14 @@ def at_labels(rows: Float[Array, "*#batch classes"], labels: Integer[Array, "*ba
     rows, labels = jnp.asarray(rows), jnp.asarray(labels)
     # Measured: with the selection a CPU holds 65.5 MB more for bfloat16 logits, and for class weights in float32.
     if _is_sharded_unlike(rows, labels):
-        return _selected(rows, labels)
-    entries: Array = by_platform(rows, labels, cpu=_gathered, accelerator=_selected)
+        return selected(rows, labels)
+    entries: Array = by_platform(rows, labels, cpu=gathered, accelerator=selected)
     return entries
 
 
 def _is_sharded_unlike(rows: Array, labels: Array) -> bool:
     """Indexing refuses an axis that is sharded explicitly, and labels that are sharded unlike the rows."""
     return tuple(jax.typeof(rows).sharding.spec) != (*jax.typeof(labels).sharding.spec, None)
-
-
-def _selected(rows: Array, labels: Array) -> Array:
-    return jnp.sum(jnp.where(label_mask(labels, rows.shape[-1]), rows, 0), axis=-1)
-
-
-def _gathered(rows: Array, labels: Array) -> Array:
-    return taken(rows, labels[..., None])[..., 0]
 
 
 def zero_at_labels(
@@ -105,23 +93,9 @@ def zero_at_labels(
         nothing = jnp.exp(jnp.minimum(read_before, -jnp.inf))[..., None]
         return jnp.where(label_mask(labels, rows.shape[-1]), nothing, rows)
     if _is_sharded_unlike(rows, labels):
-        return _without_selected(rows, labels)
-    result: Array = by_platform(rows, labels, cpu=_zeros_written, accelerator=_without_selected)
+        return without_selected(rows, labels)
+    result: Array = by_platform(rows, labels, cpu=zeros_written, accelerator=without_selected)
     return result
-
-
-def _without_selected(rows: Array, labels: Array) -> Array:
-    return jnp.where(label_mask(labels, rows.shape[-1]), 0, rows)
-
-
-@unseen
-def _zeros_written(rows: Array, labels: Array) -> Array:
-    # Not `jnp.put_along_axis`, which takes no symbolic shapes.
-    batch, last = tuple(range(labels.ndim)), (labels.ndim,)
-    numbers = jax.lax.ScatterDimensionNumbers((), last, last, batch, batch)
-    zeros, mode = jnp.zeros_like(rows, shape=labels.shape), jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
-    written: Array = jax.lax.scatter(rows, labels[..., None], zeros, numbers, unique_indices=True, mode=mode)
-    return written
 
 
 # --- sums over the classes --------------------------------------------------------------------------------------------
@@ -145,15 +119,8 @@ def row_sums(
         counted: Which rows count; None for all. The sums of the others are 0.
     """
     operands = jax.lax.stop_gradient((logits, labels, sets, counted))
-    sums: RowSums = by_platform(*operands, cpu=several_passes.row_sums, accelerator=_in_one_pass)
+    sums: RowSums = by_platform(*operands, cpu=several_passes.row_sums, accelerator=one_pass.row_sums)
     return sums
-
-
-def _in_one_pass(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
-    targets = [several_passes.product(*map(widened, factors)) for factors in sets]
-    sums = one_pass.row_sums(one_pass.row_parts(logits, labels, targets))
-    counted_sums: RowSums = jax.tree.map(lambda array: masked(array, counted), sums)
-    return counted_sums._replace(classes=sums.classes)
 
 
 def unless_found(computed: Float[Array, "*batch"], value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -177,16 +144,10 @@ def leaders_of(
     sums: RowSums,
 ) -> Bool[Array, "*batch classes"]:
     """Which class of each row, if one does, has more than half of the sum of the exponentials."""
-    leaders: Array = by_platform(every, half, raw_logits, sums, cpu=_above_half, accelerator=_above_rest)
+    leaders: Array = by_platform(
+        every, half, raw_logits, sums, cpu=several_passes.leaders_of, accelerator=one_pass.leaders_of
+    )
     return leaders
-
-
-def _above_half(every: Array, half: Array, *_: Any) -> Array:
-    return jax.lax.stop_gradient(every) > half[..., None]
-
-
-def _above_rest(every: Array, half: Array, raw_logits: Array, sums: RowSums) -> Array:
-    return (widened(raw_logits) == sums.top[..., None]) & (sums.rest < 1)[..., None]
 
 
 def sum_without_leaders(
@@ -198,12 +159,8 @@ def sum_without_leaders(
 ) -> Float[Array, "*batch"]:
     """The sum of terms over the classes that `leaders_of` does not name, which an accelerator has found."""
     operands = jax.lax.stop_gradient((half, every, terms, value))
-    chosen: Array = by_platform(*operands, cpu=_up_to_half, accelerator=_last)
+    chosen: Array = by_platform(*operands, cpu=several_passes.sum_up_to, accelerator=_last)
     return found(chosen, jnp.sum(jnp.where(leaders, 0, terms), axis=-1))
-
-
-def _up_to_half(half: Array, every: Array, terms: Array, _: Array) -> Array:
-    return several_passes.sum_up_to(half, every, terms)
 
 
 # --- other passes -----------------------------------------------------------------------------------------------------
@@ -227,26 +184,16 @@ def scaled_powers(
 
 def directions(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Directions:
     """The lengths of two vectors, and how far their directions are apart."""
-    sums: Directions = by_platform(x1, x2, cpu=several_passes.directions, accelerator=_directions_of_angle)
+    sums: Directions = by_platform(x1, x2, cpu=several_passes.directions, accelerator=one_pass.directions)
     return sums
-
-
-def _directions_of_angle(x1: Array, x2: Array) -> Directions:
-    scale1, squares1, scale2, along, across = one_pass.angle(x1, x2)
-    squares2 = along * along + across
-    divisor = jnp.where(squares2 == 0, 1, squares2)
-    cosine = along / jnp.sqrt(divisor)
-    # One minus the cosine of an acute angle is the squared sine over one plus the cosine.
-    gap = jnp.where(along > 0, across / divisor / (1 + cosine), 1 - cosine)
-    return Directions((scale1, squares1), (scale2, squares2), gap, along * jnp.sqrt(squares1))
 
 
 def largest(
     rows: Float[Array, "*batch classes"], logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]
-) -> one_pass.Largest:
+) -> Largest:
     """The largest entry of each row and how many are as large, and on accelerators the logit of its label."""
     of_label = jnp.where(label_mask(labels, rows.shape[-1]), logits, 0)
-    found: one_pass.Largest = by_platform(rows, of_label, cpu=several_passes.largest, accelerator=one_pass.largest)
+    found: Largest = by_platform(rows, of_label, cpu=several_passes.largest, accelerator=one_pass.largest)
     return found
 
 

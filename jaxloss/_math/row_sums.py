@@ -1,8 +1,12 @@
-"""What is summed over rows of logits, where -inf rules a class out, and over pairs of vectors."""
+"""What is found of rows of logits, where -inf rules a class out, and of vectors: in one pass or in several."""
 
+import functools
+import operator
 from typing import NamedTuple
 
 from jaxtyping import Array, Float
+
+Factors = tuple[Float[Array, "*#batch classes"], ...]
 
 
 class TargetSums(NamedTuple):
@@ -54,3 +58,16 @@ class Directions(NamedTuple):
     second: tuple[Float[Array, "*batch"], Float[Array, "*batch"]]
     gap: Float[Array, "*batch"]
     product: Float[Array, "*batch"]
+
+
+class Largest(NamedTuple):
+    """The largest of each row of scores, how many are as large, and the score of the row's label."""
+
+    score: Float[Array, "*batch"]
+    ties: Float[Array, "*batch"]
+    of_label: Float[Array, "*batch"]
+
+
+def product(*factors: Array) -> Array:
+    """That of arrays."""
+    return functools.reduce(operator.mul, factors)

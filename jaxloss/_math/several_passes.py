@@ -4,8 +4,6 @@ The comments say how much temporary memory that saves, as XLA reports it for val
 512 rows of 32,000 classes, which are 65.5 MB of float32 logits (JAX 0.10.2 and 0.12.0).
 """
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,11 +14,8 @@ from jaxtyping import Array, Bool, Float
 
 from .arithmetic import masked, power
 from .dtypes import widened
-from .one_pass import Largest
-from .row_sums import Directions, RowSums, TargetSums
+from .row_sums import Directions, Factors, Largest, RowSums, TargetSums, product
 from .shardings import varying_alike
-
-Factors = tuple[Float[Array, "*#batch classes"], ...]
 
 _SLOW_LONG_SUMS = jax.__version_info__ < (0, 12)
 
@@ -83,22 +78,25 @@ def _targets_ruled_out(logits: Array, limits: "Limits", *factors: Array) -> Arra
     return (limits.one - _exists(logits, limits)) * product(*factors)
 
 
-def product(*factors: Array) -> Array:
-    """That of arrays."""
-    return functools.reduce(operator.mul, factors)
+def leaders_of(every: Array, half: Array, *_: Any) -> Array:
+    """Which class of each row has more than half of the sum."""
+    return jax.lax.stop_gradient(every) > half[..., None]
 
 
 def sum_up_to(
-    limit: Float[Array, "*batch"], terms: Float[Array, "*batch classes"], *factors: Float[Array, "*#batch classes"]
+    limit: Float[Array, "*batch"],
+    terms: Float[Array, "*batch classes"],
+    factor: Float[Array, "*batch classes"],
+    *_: Any,
 ) -> Float[Array, "*batch"]:
-    """The sum of the product of the factors over the classes whose terms are not above the limit of their row."""
-    return class_sum(_product_up_to, limits_of(terms.dtype), limit, terms, *factors)
+    """The sum of a factor over the classes whose terms are not above the limit of their row."""
+    return class_sum(_product_up_to, limits_of(terms.dtype), limit, terms, factor)
 
 
-def _product_up_to(limits: "Limits", limit: Array, terms: Array, *factors: Array) -> Array:
+def _product_up_to(limits: "Limits", limit: Array, terms: Array, factor: Array) -> Array:
     steep = jnp.where(limit == 0, 0, 4 / jnp.finfo(terms.dtype).eps / limit)
     above = (terms - limit[..., None]) * steep[..., None]
-    return (limits.one - jnp.minimum(jnp.maximum(above, limits.zero), limits.one)) * product(*factors)
+    return (limits.one - jnp.minimum(jnp.maximum(above, limits.zero), limits.one)) * factor
 
 
 # --- one pass ---------------------------------------------------------------------------------------------------------
