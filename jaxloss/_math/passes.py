@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer
 
-from . import one_pass, several_passes
+from . import one_pass, one_pass_of_vectors, several_passes
 from .found import found
 from .labels import gathered, label_mask, selected, without_selected, zeros_written
 from .row_sums import Directions, Factors, Largest, RowSums
@@ -178,13 +178,15 @@ def scaled_powers(
     def of(module: ModuleType) -> Callable[..., Any]:
         return lambda *vectors: module.scaled_powers(vectors, exponent)
 
-    found: list[tuple[Array, Array]] = by_platform(*vectors, cpu=of(several_passes), accelerator=of(one_pass))
+    found: list[tuple[Array, Array]] = by_platform(
+        *vectors, cpu=of(several_passes), accelerator=of(one_pass_of_vectors)
+    )
     return found
 
 
 def directions(x1: Float[Array, "*batch n"], x2: Float[Array, "*batch n"]) -> Directions:
     """The lengths of two vectors, and how far their directions are apart."""
-    sums: Directions = by_platform(x1, x2, cpu=several_passes.directions, accelerator=one_pass.directions)
+    sums: Directions = by_platform(x1, x2, cpu=several_passes.directions, accelerator=one_pass_of_vectors.directions)
     return sums
 
 
