@@ -72,9 +72,10 @@ def linear_cross_entropy(
         cross_entropy(softcap tanh((hidden @ kernel + bias) / softcap), labels)
 
     The loss of language models. With 100,000 classes, the logits and their gradient take more memory than the rest of
-    a training step. Here the logits exist for one chunk of rows at a time, and the gradient is computed in the same
-    pass. This takes the three matrix products that the dense loss takes. With reduction "none" the gradient takes a
-    fourth.
+    a training step. Here the logits exist for one chunk at a time. A chunk has some of the rows, and the gradient is
+    computed in the same pass: that takes the three matrix products of the dense loss. On a single accelerator with too
+    few rows for that, a chunk has some of the classes, and the gradient takes a fourth product, as it does with
+    reduction "none".
 
     Args:
         hidden: Features of each row, shape (..., features). If `hidden` and `kernel` are in half precision, they are
@@ -87,8 +88,9 @@ def linear_cross_entropy(
         label_smoothing: Share, in [0, 1], of the label that is spread evenly over all classes.
         z_loss_weight: Coefficient of log²Z, as in `cross_entropy`.
         softcap: Bound on the absolute logits, which they approach smoothly; None for no bound.
-        precision: Precision of the matrix products, as in `jax.lax.dot_general`.
-        chunk_size: Number of rows in a chunk; None to choose it from the number of rows.
+        precision: Precision of the matrix products, as in `jax.lax.dot_general`. If it is None, the slopes of half
+            precision logits are rounded to the dtype of the inputs before they are multiplied, as in the dense loss.
+        chunk_size: Number of rows in a chunk; None to choose chunks from the shapes.
         where, weights, reduction: As in `jaxloss.reduce`, per row.
 
     Returns:
