@@ -152,11 +152,12 @@ def multilabel_soft_margin_loss(
     logits, targets = rowwise_inputs(where, axis, logits=logits, targets=targets)
     class_weights = per_class(logits, class_weights=class_weights)
     terms, impossible = _binary_nll(logits, targets)
-    if class_weights is not None:
-        terms, impossible = class_weights * terms, impossible & (class_weights > 0)
     # Divided before they are added, as their sum may overflow; by a constant, so that no pass comes before this one.
     classes = logits.shape[-1]
-    values = jnp.sum(with_impossible(terms / classes, impossible), axis=-1) * (classes / count_classes(logits))
+    shares: Array | float = 1 / classes
+    if class_weights is not None:
+        shares, impossible = class_weights / classes, impossible & (class_weights > 0)
+    values = jnp.sum(with_impossible(shares * terms, impossible), axis=-1) * (classes / count_classes(logits))
     return reduce(values, where=where, weights=weights, reduction=reduction)
 
 
