@@ -50,7 +50,7 @@ peers: $(VENV)/peers  ## The peers' own tests, run on jaxloss, and their counts 
 compiled: $(VENV)/compiled  ## What the compilers for an H100 and a TPU make of every loss; it needs neither chip.
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 PYTHONPATH=tests $(VENV)/bin/python -m benchmarks.compiled
 
-limits: $(VENV)/compiled $(VENV)/dev  ## What these compilers may make of the losses at most: nine minutes.
+limits: $(VENV)/compiled $(VENV)/dev  ## What these compilers may make of the losses at most: two minutes.
 	JAX_PLATFORMS=cpu TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 PYTHONPATH=.:tests \
 	    $(VENV)/bin/python -m pytest -n auto benchmarks/compiled
 

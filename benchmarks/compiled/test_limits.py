@@ -122,7 +122,7 @@ def test_a_loss_of_rows_reads_them_once_for_the_value_and_once_for_the_gradient(
 ) -> None:
     needed = needs(chip, loss, *inputs)
     assert needed.traffic.moved <= limit * needed.inputs
-    assert needed.held <= 0.02 * needed.inputs
+    assert needed.held <= 0.06 * needed.inputs  # sums of parts of the rows, more with every option
 
 
 @pytest.mark.parametrize("swap", [False, True])
