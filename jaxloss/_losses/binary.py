@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
@@ -24,7 +23,7 @@ from .._kit import (
 )
 from .._math.arithmetic import bounded, left_out, log, power_by_log, times, with_impossible
 from .._math.dtypes import Scalar
-from .._math.odds import constant_where_saturated, focal, shifted_focal
+from .._math.odds import constant_where_saturated, focal, shifted_focal, two_sides
 from .._math.softmax import count_classes
 from .._math.special import sigmoid, softplus
 
@@ -91,24 +90,9 @@ def _binary_nll(logits: Array, targets: Array, pos_weight: Array | None = None) 
     infinite = jnp.isinf(logits)
     scores = jnp.where(infinite, 0, logits)
     yes, no = targets if pos_weight is None else pos_weight * targets, 1 - targets
-    terms = _both_sides(scores, yes, no)
+    terms = two_sides(scores, yes, no)
     # A product, so that a target that is NaN stays NaN; and as a CPU would take four times as long to select.
     return jnp.where(infinite, 0, jnp.ones_like(scores)) * terms, infinite & (jnp.where(logits > 0, no, yes) > 0)
-
-
-@jax.custom_jvp
-def _both_sides(scores: Array, yes: Array, no: Array) -> Array:
-    """The sum yes softplus(-s) + no softplus(s), with one logarithm for both."""
-    shared = (yes + no) * jnp.log1p(jnp.exp(-jnp.abs(scores)))
-    return yes * jnp.maximum(-scores, 0) + no * jnp.maximum(scores, 0) + shared
-
-
-@_both_sides.defjvp
-def _both_sides_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-    scores, yes, no = primals
-    in_scores = no * sigmoid(scores) - yes * sigmoid(-scores)
-    in_targets = softplus(-scores) * tangents[1] + softplus(scores) * tangents[2]
-    return _both_sides(*primals), in_scores * tangents[0] + in_targets
 
 
 @loss_function(domains={"targets": PROBABILITY}, recomputed=True)

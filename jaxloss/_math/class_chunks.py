@@ -15,6 +15,7 @@ from jaxtyping import Array
 from . import one_pass
 from .arithmetic import masked
 from .cross_entropy import cross_entropy_of_sums, target_sets
+from .dtypes import widened
 from .layers import Arrays, by_hidden, by_kernel, logits_of, matmul, options_of, rows_of
 from .passes import at_labels
 from .row_sums import RowSums, product
@@ -97,7 +98,7 @@ def _over_chunks(step: Any, carry: Any, rows: Arrays, layer: Arrays) -> Any:
         return (step(carry, start, width), start + width), None
 
     # Where the last chunk starts the loop says, so that XLA does not begin with it before and hold both.
-    (carry, start), _ = jax.lax.scan(next_chunk, (carry, jnp.int32(0)), length=number)
+    (carry, start), _ = jax.lax.scan(next_chunk, (carry, jnp.array(0)), length=number)
     left = classes - number * width
     return step(carry, start, left) if left else carry
 
@@ -122,7 +123,7 @@ def _chunk(rows: Arrays, layer: Arrays, start: Array, width: int) -> tuple[Array
         return jax.lax.dynamic_slice_in_dim(array, start, width, array.ndim - 1)
 
     labels = rows["labels"]
-    some_labels = labels - start if labels.ndim == 1 else of_classes(labels)
+    some_labels = labels - start.astype(labels.dtype) if labels.ndim == 1 else of_classes(labels)
     some_layer = {name: of_classes(array) if name in _PER_CLASS else array for name, array in layer.items()}
     return rows | {"labels": some_labels}, some_layer
 
@@ -141,10 +142,10 @@ def _sums(precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> RowS
         sets = target_sets(chunk, options.get("class_weights"), options.get("label_smoothing", 0.0), classes)
         labels = chunk.labels if chunk.raw_probs is None else None
         return one_pass.row_parts(
-            chunk.logits, labels, [product(*factors) for factors in sets], _zero_of(start, chunk.logits)
+            chunk.logits, labels, [product(*map(widened, factors)) for factors in sets], _zero_of(start, chunk.logits)
         )
 
-    kinds = jax.eval_shape(lambda: parts_of(jnp.int32(0), 1))
+    kinds = jax.eval_shape(lambda: parts_of(jnp.array(0), 1))
     nothing = one_pass.nothing_of(kinds, kinds.top.shape)
     parts = _over_chunks(lambda parts, *chunk: one_pass.merged(parts, parts_of(*chunk)), nothing, rows, layer)
     sums: RowSums = jax.tree.map(lambda array: masked(array, rows.get("where")), one_pass.sums_of(parts))
@@ -153,7 +154,7 @@ def _sums(precision: jax.lax.PrecisionLike, rows: Arrays, layer: Arrays) -> RowS
 
 def _values(sums: RowSums, rows: Arrays, layer: Arrays) -> Array:
     """The weighted losses of the rows."""
-    some_rows, some_layer = _chunk(rows, layer, jnp.int32(0), 0)
+    some_rows, some_layer = _chunk(rows, layer, jnp.array(0), 0)
     return _losses(jnp.zeros((rows["hidden"].shape[0], 0), sums.top.dtype), sums, some_rows, layer, some_layer)
 
 

@@ -63,12 +63,12 @@ def _transposed(left: Array, right: Array, axis: int, like: Array, precision: ja
     """A product over one axis of both, sharded like an array: a product of its dtype, added up in float32."""
     # As in the dense layer, slopes are rounded to the dtype of the inputs, unless more is asked for.
     dtype = like.dtype if precision is None else widened(like).dtype
-    spec = jax.typeof(like).sharding.spec
+    is_sharded = any(any(jax.typeof(array).sharding.spec) for array in (left, right, like))
     return jax.lax.dot_general(
         left.astype(dtype),
         right.astype(dtype),
         (((axis,), (axis,)), ((), ())),
         precision=precision,
         preferred_element_type=widened(like).dtype,
-        out_sharding=jax.sharding.PartitionSpec(*spec) if any(spec) else None,
+        out_sharding=jax.typeof(like).sharding.spec if is_sharded else None,
     )

@@ -115,9 +115,7 @@ def _gradient_on_accelerator(
     else:
         total, slopes = _gradient(tiles, precision, names, padded(rows, tiles), layer)
     sizes = {name: rows[name] if name in rows else layer[name] for name in names}
-    return total, {
-        name: widened(slopes[name][: len(like)] if like.ndim else slopes[name]) for name, like in sizes.items()
-    }
+    return total, {name: slopes[name][: len(like)] if like.ndim else slopes[name] for name, like in sizes.items()}
 
 
 def _cross_entropies_of_chunk(products: Array, rows: Arrays, layer: Arrays) -> Array:

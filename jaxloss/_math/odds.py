@@ -85,6 +85,23 @@ def _sums_of_others(terms: Array, is_top: Array) -> Array:
     return jnp.where(is_top, rest + jnp.where(ties, top_sum - terms, 0), top_sum + (rest - terms))
 
 
+@jax.custom_jvp
+def two_sides(
+    scores: Float[Array, "*shape"], yes: Float[Array, "*shape"], no: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """The sum yes softplus(-s) + no softplus(s), with one logarithm for both."""
+    shared = (yes + no) * jnp.log1p(jnp.exp(-jnp.abs(scores)))
+    return yes * jnp.maximum(-scores, 0) + no * jnp.maximum(scores, 0) + shared
+
+
+@two_sides.defjvp
+def _two_sides_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    scores, yes, no = primals
+    in_scores = no * sigmoid(scores) - yes * sigmoid(-scores)
+    in_targets = softplus(-scores) * tangents[1] + softplus(scores) * tangents[2]
+    return two_sides(*primals), in_scores * tangents[0] + in_targets
+
+
 def focal(odds: Float[Array, "*shape"], gamma: Scalar) -> Float[Array, "*shape"]:
     """-(1 - p)^gamma log p, from the log-odds of p."""
     factor_odds = constant_where_saturated(odds)

@@ -80,7 +80,7 @@ def row_parts(
     entries = Parts(
         top=x,
         rest=zeros,
-        score=None if labels is None else jnp.where(label_mask(labels, x.shape[-1]), x, zeros),
+        score=None if labels is None else jnp.where(label_mask(labels, x.shape[-1]), x, zero),
         others=zeros if targets else None,
         targets=tuple(TargetParts(zeros, widened(jnp.broadcast_to(t, x.shape)), zeros, zeros) for t in targets),
     )

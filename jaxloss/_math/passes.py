@@ -125,6 +125,8 @@ def row_sums(
 
 def unless_found(computed: Float[Array, "*batch"], value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """What is computed of each row, with the value that `row_sums` has found on an accelerator."""
+    spec = jax.typeof(computed).sharding.spec
+    value = value if spec == jax.typeof(value).sharding.spec else jax.sharding.reshard(value, spec)
     chosen: Array = by_platform(computed, value, cpu=_first, accelerator=_last)
     return found(chosen, computed)
 
@@ -208,8 +210,9 @@ def on_accelerators(computed: T, function: Callable[..., T], *operands: Any) -> 
     def as_computed(computed: T, *_: Any) -> T:
         return computed
 
-    def as_found(_: T, *operands: Any) -> T:
-        return function(*operands)
+    def as_found(computed: T, *operands: Any) -> T:
+        result: T = jax.tree.map(lambda like, value: value.astype(like.dtype), computed, function(*operands))
+        return result
 
     chosen: T = by_platform(*jax.lax.stop_gradient((computed, *operands)), cpu=as_computed, accelerator=as_found)
     result: T = jax.tree.map(found, chosen, computed)
