@@ -16,6 +16,7 @@ from .arithmetic import masked
 from .dtypes import widened
 from .labels import label_mask
 from .row_sums import Factors, Largest, RowSums, TargetSums, product
+from .shardings import sharded_like
 
 
 def row_sums(logits: Array, labels: Array | None, sets: tuple[Factors, ...], counted: ArrayLike | None) -> RowSums:
@@ -80,7 +81,7 @@ def row_parts(
     entries = Parts(
         top=x,
         rest=zeros,
-        score=None if labels is None else jnp.where(label_mask(labels, x.shape[-1]), x, zero),
+        score=None if labels is None else jnp.where(sharded_like(x, label_mask(labels, x.shape[-1])), x, zeros),
         others=zeros if targets else None,
         targets=tuple(TargetParts(zeros, widened(jnp.broadcast_to(t, x.shape)), zeros, zeros) for t in targets),
     )

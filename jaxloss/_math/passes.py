@@ -24,6 +24,7 @@ from . import one_pass, one_pass_of_vectors, several_passes
 from .found import found
 from .labels import gathered, label_mask, selected, without_selected, zeros_written
 from .row_sums import Directions, Factors, Largest, RowSums
+from .shardings import sharded_like
 
 T = TypeVar("T")
 
@@ -125,9 +126,7 @@ def row_sums(
 
 def unless_found(computed: Float[Array, "*batch"], value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """What is computed of each row, with the value that `row_sums` has found on an accelerator."""
-    spec = jax.typeof(computed).sharding.spec
-    value = value if spec == jax.typeof(value).sharding.spec else jax.sharding.reshard(value, spec)
-    chosen: Array = by_platform(computed, value, cpu=_first, accelerator=_last)
+    chosen: Array = by_platform(computed, sharded_like(computed, value), cpu=_first, accelerator=_last)
     return found(chosen, computed)
 
 

@@ -30,3 +30,9 @@ def on_one_device(*arrays: Array) -> bool:
     """Whether no mesh of several devices is known of, neither by arrays nor by the context."""
     meshes = [jax.typeof(array).sharding.mesh for array in arrays]
     return all(math.prod(mesh.axis_sizes) <= 1 for mesh in (*meshes, jax.sharding.get_abstract_mesh()))
+
+
+def sharded_like(like: Array, array: Array) -> Array:
+    """An array with the explicit sharding of another one of its shape."""
+    spec = jax.typeof(like).sharding.spec
+    return array if jax.typeof(array).sharding.spec == spec else jax.sharding.reshard(array, spec)
